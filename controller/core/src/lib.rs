@@ -1,0 +1,21 @@
+//! The domain of Sluice: what releases, channels and devices are, and what a device is answered.
+//!
+//! Nothing in this crate does I/O, reads a clock or draws a random number: time and seeds are arguments.
+//! Everything that knows about Git, YAML, HTTP, SQL or Kubernetes stands in another crate and depends on
+//! this one, never the other way round.
+
+pub mod channel;
+pub mod client;
+pub mod decide;
+pub mod diagnostic;
+pub mod digest;
+pub mod ids;
+pub mod memory;
+pub mod native;
+pub mod plan;
+pub mod record;
+pub mod release;
+pub mod request;
+pub mod resolve;
+pub mod snapshot;
+pub mod status;

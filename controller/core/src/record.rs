@@ -1,0 +1,88 @@
+//! What must never be forgotten about one app: who owns it, which bytes each version is, and what each channel serves.
+//!
+//! The record is one JSON object per app in the bundle store, replaced by compare-and-swap. Status is a cache of it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    channel::Target,
+    digest::Digest,
+    ids::{AppId, ChannelName, Version},
+};
+
+/// The format that this program writes. Readers accept every format up to their own plus unknown fields.
+pub const FORMAT: u32 = 1;
+
+/// The record of one app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppRecord {
+    /// Format of this object.
+    pub format: u32,
+    /// The app.
+    pub app: AppId,
+    /// `namespace/name` of the Repository that may publish it (rule 13). Written once, moved only by a transfer.
+    pub owner: String,
+    /// The bytes that each version is, for ever (rule 4).
+    #[serde(default)]
+    pub versions: BTreeMap<Version, Binding>,
+    /// What each channel serves.
+    #[serde(default)]
+    pub channels: BTreeMap<ChannelName, ChannelRecord>,
+}
+
+/// The bytes that a version is bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Binding {
+    /// Digest of the bundle.
+    pub digest: Digest,
+    /// What the bundle was made from: a Git object id, or the SHA-256 of a download. The same source needs no second
+    /// look.
+    pub source: String,
+    /// The zip that every client can install.
+    pub zip: Zip,
+}
+
+/// A zip made from a bundle, recorded with its digests and never rebuilt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Zip {
+    /// SHA-256 of the zip; also its name in the store.
+    pub sha256: Digest,
+    /// CRC-32 (IEEE) of the zip, for clients older than SHA-256 checksums (`device-protocol` section 7.2).
+    pub crc32: u32,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What one channel serves.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChannelRecord {
+    /// Name of the object that holds the claim to this channel.
+    pub name: String,
+    /// By [`crate::channel::Line::key`].
+    #[serde(default)]
+    pub lines: BTreeMap<String, LineRecord>,
+}
+
+/// What one line serves.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LineRecord {
+    /// The release last completed.
+    pub stable: Option<Target>,
+    /// Number of the rollout that made it so, from 1.
+    #[serde(default)]
+    pub serial: u64,
+}
+
+impl AppRecord {
+    /// The record of an app that `owner` publishes for the first time.
+    pub fn new(app: AppId, owner: impl Into<String>) -> Self {
+        Self { format: FORMAT, app, owner: owner.into(), versions: BTreeMap::new(), channels: BTreeMap::new() }
+    }
+}

@@ -1,0 +1,270 @@
+//! Everything a gateway needs to answer any device: a small root and one immutable shard per app.
+//!
+//! [`Root`] and [`Shard`] are what stands in the bundle store, as JSON; unknown fields are ignored, so that a release
+//! can read what the next one writes. [`Snapshot`] is the same, compiled for look-ups.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    channel::{Access, Platform, Platforms, Target},
+    digest::Digest,
+    ids::{AppId, ChannelName, Version},
+    native::NativeRange,
+    record::Zip,
+    release::RollbackPolicy,
+};
+
+/// The format that this program writes.
+pub const FORMAT: u32 = 1;
+
+/// The head of a snapshot, replaced by compare-and-swap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Root {
+    /// Format of root and shards.
+    pub format: u32,
+    /// Random id of this installation, made once.
+    pub installation: String,
+    /// Leader's term; 0 in embedded mode.
+    pub epoch: u64,
+    /// max(previous + 1, milliseconds since 1970): only ever goes up (rule 3).
+    pub generation: u64,
+    /// Digest of each app's shard.
+    pub apps: BTreeMap<AppId, Digest>,
+}
+
+/// What one app serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shard {
+    /// The app.
+    pub app: AppId,
+    /// The bundles that lines refer to.
+    pub offers: BTreeMap<Version, Offer>,
+    /// The channels, sorted by object name: the first public one wins a tie.
+    pub channels: Vec<ChannelEntry>,
+}
+
+/// A bundle that can be offered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Offer {
+    /// Digest of the bundle.
+    pub digest: Digest,
+    /// The zip.
+    pub zip: Zip,
+    /// Native versions that can run it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native: Option<NativeRange>,
+    /// Whether devices may be sent back from it.
+    #[serde(default)]
+    pub rollback: RollbackPolicy,
+    /// Release notes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notes: Option<String>,
+    /// A page about the release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// First 20 characters of the public key that verifies it (`device-protocol` section 8.6); `None`: not encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+}
+
+/// One channel as it is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChannelEntry {
+    /// The name that devices use.
+    pub channel: ChannelName,
+    /// Who may use it.
+    #[serde(flatten)]
+    pub access: Access,
+    /// First match wins.
+    pub lines: Vec<LineEntry>,
+}
+
+/// One line as it is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LineEntry {
+    /// Native versions it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native: Option<NativeRange>,
+    /// Platforms it is for.
+    pub platforms: Platforms,
+    /// What its devices run; `None` while nothing was ever ready.
+    pub stable: Option<Target>,
+}
+
+/// A shard that contradicts itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidShard {
+    /// A line refers to a version without an offer.
+    #[error("channel {channel} of {app} refers to {version}, which the shard does not offer")]
+    MissingOffer {
+        /// The app.
+        app: AppId,
+        /// The channel.
+        channel: ChannelName,
+        /// The version.
+        version: Version,
+    },
+}
+
+/// A root and its shards, ready to answer.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The root that this is.
+    pub root: Root,
+    apps: HashMap<AppId, Arc<App>>,
+}
+
+/// One app, compiled.
+#[derive(Debug)]
+pub struct App {
+    /// The app.
+    pub id: AppId,
+    channels: Vec<ServedChannel>,
+    by_name: HashMap<ChannelName, usize>,
+    public: [Option<usize>; 3],
+}
+
+/// One channel, compiled.
+#[derive(Debug)]
+pub struct ServedChannel {
+    /// The name that devices use.
+    pub name: ChannelName,
+    /// Who may use it.
+    pub access: Access,
+    /// First match wins.
+    pub lines: Vec<ServedLine>,
+}
+
+/// One line, compiled.
+#[derive(Debug)]
+pub struct ServedLine {
+    /// Native versions it is for.
+    pub native: Option<NativeRange>,
+    /// Platforms it is for.
+    pub platforms: Platforms,
+    /// What its devices run.
+    pub stable: Option<Served>,
+}
+
+/// What a line's devices run.
+#[derive(Debug, Clone)]
+pub enum Served {
+    /// The shipped bundle.
+    Builtin,
+    /// A bundle.
+    Bundle(Arc<ServedBundle>),
+}
+
+/// A bundle with its version, as text and as numbers.
+#[derive(Debug)]
+pub struct ServedBundle {
+    /// The version.
+    pub version: Version,
+    /// Its text, which devices know it by.
+    pub name: String,
+    /// Everything else.
+    pub offer: Offer,
+}
+
+impl App {
+    /// Compiles a shard; fails when it contradicts itself.
+    pub fn compile(shard: Shard) -> Result<Self, InvalidShard> {
+        let Shard { app, offers, channels } = shard;
+        let bundles: BTreeMap<Version, Arc<ServedBundle>> = offers
+            .into_iter()
+            .map(|(version, offer)| {
+                let name = version.to_string();
+                (version.clone(), Arc::new(ServedBundle { version, name, offer }))
+            })
+            .collect();
+        let channels = channels
+            .into_iter()
+            .map(|ChannelEntry { channel, access, lines }| {
+                let lines = lines
+                    .into_iter()
+                    .map(|LineEntry { native, platforms, stable }| {
+                        let stable = match stable {
+                            None => None,
+                            Some(Target::Builtin) => Some(Served::Builtin),
+                            Some(Target::Release(version)) => match bundles.get(&version) {
+                                Some(bundle) => Some(Served::Bundle(bundle.clone())),
+                                None => {
+                                    let (app, channel) = (app.clone(), channel.clone());
+                                    return Err(InvalidShard::MissingOffer { app, channel, version });
+                                }
+                            },
+                        };
+                        Ok(ServedLine { native, platforms, stable })
+                    })
+                    .collect::<Result<_, _>>()?;
+                Ok(ServedChannel { name: channel, access, lines })
+            })
+            .collect::<Result<Vec<_>, InvalidShard>>()?;
+        let by_name = channels.iter().enumerate().map(|(index, c)| (c.name.clone(), index)).collect();
+        let public = Platform::ALL
+            .map(|p| channels.iter().position(|c| c.access.public && c.access.platforms.contains(p)));
+        Ok(Self { id: app, channels, by_name, public })
+    }
+
+    /// The channels, in the order of the shard.
+    pub fn channels(&self) -> &[ServedChannel] {
+        &self.channels
+    }
+
+    /// The channel of exactly this name.
+    pub fn channel(&self, name: &str) -> Option<&ServedChannel> {
+        self.by_name.get(name).map(|index| &self.channels[*index])
+    }
+
+    /// The public channel for a platform.
+    pub fn public_channel(&self, platform: Platform) -> Option<&ServedChannel> {
+        self.public[platform as usize].map(|index| &self.channels[index])
+    }
+
+    /// Every bundle that a line serves under the name `version`.
+    pub fn bundle(&self, version: &str) -> Option<&Arc<ServedBundle>> {
+        self.channels.iter().flat_map(|c| &c.lines).find_map(|line| match &line.stable {
+            Some(Served::Bundle(bundle)) if bundle.name == version => Some(bundle),
+            _ => None,
+        })
+    }
+}
+
+impl Snapshot {
+    /// A snapshot of a root and the compiled shards that it names.
+    pub fn new(root: Root, apps: impl IntoIterator<Item = Arc<App>>) -> Self {
+        Self { root, apps: apps.into_iter().map(|app| (app.id.clone(), app)).collect() }
+    }
+
+    /// The snapshot of an installation that has published nothing: every app is unknown.
+    pub fn empty() -> Self {
+        let root = Root {
+            format: FORMAT,
+            installation: String::new(),
+            epoch: 0,
+            generation: 0,
+            apps: BTreeMap::new(),
+        };
+        Self { root, apps: HashMap::new() }
+    }
+
+    /// The app of this id.
+    pub fn app(&self, id: &str) -> Option<&Arc<App>> {
+        self.apps.get(id)
+    }
+
+    /// Every app, in no order.
+    pub fn apps(&self) -> impl Iterator<Item = &Arc<App>> {
+        self.apps.values()
+    }
+}

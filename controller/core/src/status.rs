@@ -1,0 +1,127 @@
+//! What an installation says of itself: the repository, each release and each channel. Written by the engine on
+//! transitions, read by `sluice status`, the admin API and the metrics.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    channel::Target,
+    diagnostic::Diagnostic,
+    digest::Digest,
+    ids::{AppId, ChannelName, Version},
+};
+
+/// Everything, as one value that is swapped whole.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// Generation of the snapshot that is served; 0 before the first.
+    pub generation: u64,
+    /// The repositories that are followed.
+    pub repositories: Vec<RepositoryStatus>,
+    /// Sorted by app and version, highest first.
+    pub releases: Vec<ReleaseStatus>,
+    /// Sorted by app and channel.
+    pub channels: Vec<ChannelStatus>,
+    /// Problems of the observed commit.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// One condition in the style of the Kubernetes API (kstatus): `Ready`, `Reconciling`, `Stalled`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// `Ready`, `Reconciling` or `Stalled`.
+    pub r#type: String,
+    /// Whether it holds.
+    pub status: bool,
+    /// CamelCase, for machines.
+    pub reason: String,
+    /// A sentence for people.
+    pub message: String,
+    /// When `status` last flipped.
+    pub last_transition_time: Timestamp,
+}
+
+/// The state of one followed repository.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RepositoryStatus {
+    /// Its name; `default` in embedded mode.
+    pub name: String,
+    /// The URL without credentials.
+    pub url: String,
+    /// The commit that is served, in full.
+    pub applied_commit: Option<String>,
+    /// The commit last seen at the remote.
+    pub observed_commit: Option<String>,
+    /// When the remote last answered.
+    pub last_contact: Option<Timestamp>,
+    /// Conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// The state of one release.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseStatus {
+    /// Object name.
+    pub name: String,
+    /// App.
+    pub app: AppId,
+    /// Version.
+    pub version: Version,
+    /// The bundle, once it is known.
+    pub digest: Option<Digest>,
+    /// Bytes of the zip.
+    pub size: Option<u64>,
+    /// Conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// The state of one channel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChannelStatus {
+    /// Object name.
+    pub name: String,
+    /// App.
+    pub app: AppId,
+    /// The name that devices use.
+    pub channel: ChannelName,
+    /// Per line, in order: what is wanted and what is served.
+    pub lines: Vec<LineStatus>,
+    /// Conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// The state of one line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LineStatus {
+    /// [`crate::channel::Line::key`].
+    pub key: String,
+    /// What Git asks for.
+    pub wanted: Target,
+    /// What devices are offered.
+    pub served: Option<Target>,
+}
+
+impl ReleaseStatus {
+    /// Whether the release is ready to be offered.
+    pub fn is_ready(&self) -> bool {
+        is_ready(&self.conditions)
+    }
+}
+
+impl ChannelStatus {
+    /// Whether the channel is served as asked.
+    pub fn is_ready(&self) -> bool {
+        is_ready(&self.conditions)
+    }
+}
+
+/// Whether `Ready` is among the conditions and holds.
+pub fn is_ready(conditions: &[Condition]) -> bool {
+    conditions.iter().any(|c| c.r#type == "Ready" && c.status)
+}
