@@ -10,6 +10,7 @@ pub mod decide;
 pub mod diagnostic;
 pub mod digest;
 pub mod ids;
+pub mod inventory;
 pub mod memory;
 pub mod native;
 pub mod plan;

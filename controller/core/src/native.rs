@@ -100,12 +100,23 @@ impl NativeRange {
 
     /// Whether some version is inside both.
     pub fn overlaps(&self, other: &Self) -> bool {
-        let from = self.from.max(other.from);
+        !self.intersection(other).is_empty()
+    }
+
+    /// The range that holds `from` and everything below `below`.
+    pub fn between(from: NativeVersion, below: Option<NativeVersion>) -> Self {
+        let text = below.map_or_else(|| format!(">={from}"), |below| format!(">={from} <{below}"));
+        Self { text, from, below }
+    }
+
+    /// The versions inside both.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
         let below = match (self.below, other.below) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        below.is_none_or(|below| from < below)
+        Self::between(self.from.max(other.from), below)
     }
 
     /// The lowest version inside, when there is one.

@@ -39,6 +39,8 @@ pub struct AppRecord {
 pub struct Binding {
     /// Digest of the bundle.
     pub digest: Digest,
+    /// Name of the Release that bound it: it keeps its claim to the version.
+    pub release: String,
     /// What the bundle was made from: a Git object id, or the SHA-256 of a download. The same source needs no second
     /// look.
     pub source: String,
@@ -64,6 +66,9 @@ pub struct Zip {
 pub struct ChannelRecord {
     /// Name of the object that holds the claim to this channel.
     pub name: String,
+    /// Whether it was published as public, which keeps its claim to be the public channel.
+    #[serde(default)]
+    pub public: bool,
     /// By [`crate::channel::Line::key`].
     #[serde(default)]
     pub lines: BTreeMap<String, LineRecord>,

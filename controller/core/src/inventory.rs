@@ -1,0 +1,324 @@
+//! What a repository declares, file by file, and how one commit's declarations follow from the last one's.
+//!
+//! Each object is Present, Absent or Unknown in a commit. An object that its file declared before is Unknown while
+//! that file, or a document of it, cannot be read: it stays as it was (rule 5). Absent it is only in a commit that was
+//! read in full, and a commit that would remove too much is refused until somebody says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    channel::Channel,
+    diagnostic::{Code, Diagnostic, Location},
+    ids::{AppId, ChannelName},
+    release::Release,
+};
+
+/// A typed document of the repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Object {
+    /// A `Release`.
+    Release(Release),
+    /// A `Channel`.
+    Channel(Channel),
+}
+
+impl Object {
+    /// `metadata.name`.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Release(r) => &r.name,
+            Self::Channel(c) => &c.name,
+        }
+    }
+
+    /// The app it belongs to.
+    pub fn app(&self) -> &AppId {
+        match self {
+            Self::Release(r) => &r.app,
+            Self::Channel(c) => &c.app,
+        }
+    }
+
+    /// Kind and name, the identity of the object.
+    pub fn key(&self) -> ObjectKey {
+        let kind = match self {
+            Self::Release(_) => Kind::Release,
+            Self::Channel(_) => Kind::Channel,
+        };
+        ObjectKey { kind, name: self.name().to_owned() }
+    }
+}
+
+/// The kinds that are read from Git.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// `Release`.
+    Release,
+    /// `Channel`.
+    Channel,
+}
+
+/// Identity of an object inside its namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectKey {
+    /// Kind.
+    pub kind: Kind,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+impl std::fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} {}", self.kind, self.name)
+    }
+}
+
+/// An object with the place it was read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Located {
+    /// The object.
+    pub object: Object,
+    /// Where its document begins.
+    pub at: Location,
+    /// Where its fields are, by path (`spec.release`, `spec.releases[1].release`).
+    #[serde(default)]
+    pub fields: BTreeMap<String, Location>,
+    /// It was not readable in this commit and stands as it was in an earlier one.
+    #[serde(default)]
+    pub stale: bool,
+}
+
+impl Located {
+    /// Where `field` is, else where the document begins.
+    pub fn field(&self, field: &str) -> Location {
+        self.fields.get(field).unwrap_or(&self.at).clone()
+    }
+}
+
+/// What one file declares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileEntry {
+    /// Git object id of the content that was read.
+    pub oid: String,
+    /// Its objects, stale ones included.
+    pub objects: Vec<Located>,
+    /// Its problems.
+    #[serde(default)]
+    pub problems: Vec<Diagnostic>,
+    /// Whether every document of ours in it was understood.
+    pub complete: bool,
+}
+
+/// What a repository declares.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inventory {
+    /// The commit, in full; empty before the first.
+    pub commit: String,
+    /// Version of the program that parsed it: another version parses every file again.
+    pub parser: String,
+    /// By path. Files without documents of ours are not listed.
+    pub files: BTreeMap<String, FileEntry>,
+}
+
+/// The step from one commit to the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What the new commit declares, Unknown objects included as they were.
+    pub next: Inventory,
+    /// What it no longer declares.
+    pub removed: Vec<Located>,
+}
+
+impl Inventory {
+    /// Every object, in the order of their files.
+    pub fn objects(&self) -> impl Iterator<Item = &Located> {
+        self.files.values().flat_map(|file| &file.objects)
+    }
+
+    /// Every problem of a file.
+    pub fn problems(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.files.values().flat_map(|file| &file.problems)
+    }
+
+    /// The step from `self` to a commit whose files were read as `files`.
+    ///
+    /// An incomplete file keeps the objects that it declared before and that no file declares now.
+    pub fn step(&self, commit: String, parser: String, mut files: BTreeMap<String, FileEntry>) -> Step {
+        let present: BTreeSet<ObjectKey> = files
+            .values()
+            .flat_map(|file| &file.objects)
+            .filter(|located| !located.stale)
+            .map(|located| located.object.key())
+            .collect();
+        for file in files.values_mut() {
+            file.objects.retain(|located| !located.stale || !present.contains(&located.object.key()));
+        }
+        let mut removed = Vec::new();
+        for (path, before) in &self.files {
+            for located in &before.objects {
+                if present.contains(&located.object.key()) {
+                    continue;
+                }
+                match files.get_mut(path) {
+                    Some(now) if !now.complete => {
+                        if now.objects.iter().all(|o| o.object.key() != located.object.key()) {
+                            now.objects.push(Located { stale: true, ..located.clone() });
+                        }
+                    }
+                    _ => removed.push(located.clone()),
+                }
+            }
+        }
+        Step { next: Self { commit, parser, files }, removed }
+    }
+}
+
+/// What the guard needs to know beside the step.
+#[derive(Debug, Clone, Default)]
+pub struct PruneGuard {
+    /// The highest `Sluice-Allow-Prune` among the commits since the last applied one.
+    pub allowed: usize,
+    /// Channels that devices used lately.
+    pub in_use: BTreeSet<(AppId, ChannelName)>,
+}
+
+impl PruneGuard {
+    /// Refuses a mass delete (rule 5): more than half of the objects and at least five, or any channel that serves
+    /// devices, unless a trailer allows at least that many.
+    ///
+    /// Returns the problem to report when the step must not be taken.
+    pub fn refuse(&self, before: &Inventory, step: &Step) -> Option<Diagnostic> {
+        let removed = step.removed.len();
+        let total = before.objects().count();
+        let mass = removed >= 5 && removed * 2 > total;
+        let used = step.removed.iter().find(|located| match &located.object {
+            Object::Channel(c) => self.in_use.contains(&(c.app.clone(), c.channel.clone())),
+            Object::Release(_) => false,
+        });
+        if self.allowed >= removed || !(mass || used.is_some()) {
+            return None;
+        }
+        let what = match used {
+            Some(located) => format!(
+                "the commit removes {} objects, among them channel {}, which devices use",
+                removed,
+                located.object.name()
+            ),
+            None => format!("the commit removes {removed} of {total} objects"),
+        };
+        let at = step.removed.first().map(|located| located.at.clone()).unwrap_or_default();
+        let message = format!(
+            "{what}; nothing was removed and everything is served as before. To go through with it, push a commit with \
+             the trailer `Sluice-Allow-Prune: {removed}`"
+        );
+        Some(Diagnostic::new(Code::PruneRefused, Location { line: 0, column: 0, ..at }, message))
+    }
+}
+
+impl Step {
+    /// The same step with everything that it would remove kept as it was.
+    #[must_use]
+    pub fn keeping_removed(mut self) -> Self {
+        for located in std::mem::take(&mut self.removed) {
+            let file = self.next.files.entry(located.at.file.clone()).or_insert_with(|| FileEntry {
+                oid: String::new(),
+                objects: Vec::new(),
+                problems: Vec::new(),
+                complete: false,
+            });
+            file.complete = false;
+            file.objects.push(Located { stale: true, ..located });
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::{Access, Line, Platforms, Strategy, Target};
+
+    fn channel(file: &str, name: &str) -> Located {
+        let line = Line { native: None, platforms: Platforms::ALL, target: Target::Builtin };
+        Located {
+            object: Object::Channel(Channel {
+                name: name.into(),
+                app: "com.example.shop".parse().unwrap(),
+                channel: name.parse().unwrap(),
+                lines: vec![line],
+                access: Access::default(),
+                strategy: Strategy::Auto,
+                suspend: false,
+            }),
+            at: Location { file: file.into(), line: 1, column: 1 },
+            fields: BTreeMap::new(),
+            stale: false,
+        }
+    }
+
+    fn files(list: &[(&str, &[&str], bool)]) -> BTreeMap<String, FileEntry> {
+        list.iter()
+            .map(|(path, names, complete)| {
+                let objects = names.iter().map(|name| channel(path, name)).collect();
+                let entry =
+                    FileEntry { oid: format!("{names:?}"), objects, problems: Vec::new(), complete: *complete };
+                ((*path).to_owned(), entry)
+            })
+            .collect()
+    }
+
+    fn first(list: &[(&str, &[&str], bool)]) -> Inventory {
+        Inventory::default().step("1".into(), String::new(), files(list)).next
+    }
+
+    fn names(inventory: &Inventory) -> Vec<String> {
+        inventory.objects().map(|o| o.object.name().to_owned()).collect()
+    }
+
+    #[test]
+    fn an_unreadable_document_keeps_what_its_file_declared() {
+        let before = first(&[("a.yaml", &["a", "b"], true), ("c.yaml", &["c"], true)]);
+        let step = before.step("2".into(), String::new(), files(&[("a.yaml", &["a"], false), ("c.yaml", &["c"], true)]));
+        assert!(step.removed.is_empty());
+        assert_eq!(names(&step.next), ["a", "b", "c"]);
+        let again = step.next.step("3".into(), String::new(), files(&[("a.yaml", &[], false), ("c.yaml", &["c"], true)]));
+        assert_eq!(names(&again.next), ["a", "b", "c"], "Unknown twice in a row");
+        let mended = again.next.step("4".into(), String::new(), files(&[("a.yaml", &["a"], true), ("c.yaml", &["c"], true)]));
+        assert_eq!(names(&mended.next), ["a", "c"]);
+        assert_eq!(mended.removed.len(), 1);
+    }
+
+    #[test]
+    fn an_object_that_moved_to_another_file_is_present() {
+        let before = first(&[("a.yaml", &["a"], true)]);
+        let step = before.step("2".into(), String::new(), files(&[("a.yaml", &[], false), ("b.yaml", &["a"], true)]));
+        assert_eq!(names(&step.next), ["a"]);
+        assert!(step.removed.is_empty());
+    }
+
+    #[test]
+    fn a_mass_delete_needs_the_trailer() {
+        let before = first(&[("a.yaml", &["a", "b", "c", "d", "e", "f", "g", "h"], true)]);
+        let step = before.step("2".into(), String::new(), files(&[("a.yaml", &["a"], true)]));
+        let refused = PruneGuard::default().refuse(&before, &step).unwrap();
+        assert!(refused.message.contains("Sluice-Allow-Prune: 7"), "{}", refused.message);
+        assert!(PruneGuard { allowed: 6, ..PruneGuard::default() }.refuse(&before, &step).is_some());
+        assert!(PruneGuard { allowed: 7, ..PruneGuard::default() }.refuse(&before, &step).is_none());
+        assert_eq!(names(&step.keeping_removed().next).len(), 8);
+    }
+
+    #[test]
+    fn a_channel_in_use_needs_the_trailer() {
+        let before = first(&[("a.yaml", &["a", "b"], true)]);
+        let step = before.step("2".into(), String::new(), files(&[("a.yaml", &["a"], true)]));
+        assert!(PruneGuard::default().refuse(&before, &step).is_none());
+        let in_use = [("com.example.shop".parse().unwrap(), "b".parse().unwrap())].into();
+        assert!(PruneGuard { allowed: 0, in_use }.refuse(&before, &step).is_some());
+    }
+}
