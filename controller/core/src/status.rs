@@ -96,7 +96,7 @@ pub struct ChannelStatus {
 }
 
 /// The state of one line.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LineStatus {
     /// [`crate::channel::Line::key`].

@@ -1,0 +1,174 @@
+use super::*;
+use crate::{
+    channel::{Access, Platforms, Strategy},
+    digest::Digest,
+    record::{Binding, ChannelRecord, Zip},
+    release::RollbackPolicy,
+};
+
+pub(crate) fn release(name: &str, version: &str) -> Located {
+    Located {
+        object: Object::Release(Release {
+            name: name.into(),
+            app: "com.example.shop".parse().unwrap(),
+            version: version.parse().unwrap(),
+            source: Source::Path(format!("bundles/{version}")),
+            native: None,
+            rollback: RollbackPolicy::Allowed,
+            notes: None,
+            link: None,
+            labels: BTreeMap::new(),
+        }),
+        at: Location { file: format!("{name}.yaml"), line: 1, column: 1 },
+        fields: BTreeMap::new(),
+        stale: false,
+    }
+}
+
+pub(crate) fn channel(name: &str, channel: &str, target: &str) -> Located {
+    let line = Line { native: None, platforms: Platforms::ALL, target: target.to_owned().try_into().unwrap() };
+    Located {
+        object: Object::Channel(Channel {
+            name: name.into(),
+            app: "com.example.shop".parse().unwrap(),
+            channel: channel.parse().unwrap(),
+            lines: vec![line],
+            access: Access { public: false, self_assign: true, ..Access::default() },
+            strategy: Strategy::Auto,
+            suspend: false,
+        }),
+        at: Location { file: format!("{name}.yaml"), line: 1, column: 1 },
+        fields: BTreeMap::new(),
+        stale: false,
+    }
+}
+
+fn edit(mut located: Located, edit: impl FnOnce(&mut Channel)) -> Located {
+    if let Object::Channel(channel) = &mut located.object {
+        edit(channel);
+    }
+    located
+}
+
+fn owner(apps: &[&str]) -> Owner {
+    Owner { name: "default".into(), apps: apps.iter().map(ToString::to_string).collect() }
+}
+
+fn codes(resolved: &Resolved<'_>) -> Vec<Code> {
+    resolved.problems.iter().map(|p| p.code).collect()
+}
+
+fn record() -> AppRecord {
+    AppRecord::new("com.example.shop".parse().unwrap(), "default")
+}
+
+#[test]
+fn a_clean_tree_has_no_problems() {
+    let objects = [release("r", "1.0.0"), channel("c", "production", "1.0.0")];
+    let resolved = resolve(&objects, &owner(&[]), &BTreeMap::new());
+    assert_eq!(codes(&resolved), []);
+    let app = &resolved.apps["com.example.shop"];
+    assert_eq!((app.releases.len(), app.channels.len()), (1, 1));
+}
+
+#[test]
+fn apps_are_owned() {
+    let objects = [release("r", "1.0.0")];
+    for (apps, allowed) in [
+        (&["com.example.shop"][..], true),
+        (&["com.example.*"], true),
+        (&["*.shop"], true),
+        (&["org.*"], false),
+        (&["com.example.shop2", "com.*.other"], false),
+    ] {
+        let resolved = resolve(&objects, &owner(apps), &BTreeMap::new());
+        assert_eq!(resolved.problems.is_empty(), allowed, "{apps:?}");
+        assert_eq!(resolved.apps.len(), usize::from(allowed));
+    }
+    let mut other = record();
+    other.owner = "team/other".into();
+    let records = BTreeMap::from([(other.app.clone(), other)]);
+    assert_eq!(codes(&resolve(&objects, &owner(&[]), &records)), [Code::AppNotAllowed]);
+}
+
+#[test]
+fn of_two_claims_the_served_one_wins_else_the_lower_name() {
+    let objects = [release("a", "1.0.0"), release("b", "1.0.0"), channel("x", "p", "1.0.0"), channel("y", "p", "1.0.0")];
+    let resolved = resolve(&objects, &owner(&[]), &BTreeMap::new());
+    assert_eq!(codes(&resolved), [Code::VersionConflict, Code::ChannelConflict]);
+    assert_eq!(resolved.problems[0].at.file, "b.yaml");
+    assert_eq!(resolved.problems[1].at.file, "y.yaml");
+
+    let mut served = record();
+    let zip = Zip { sha256: Digest::of(b""), crc32: 0, size: 0 };
+    let binding = Binding { digest: Digest::of(b""), release: "b".into(), source: String::new(), zip };
+    served.versions.insert("1.0.0".parse().unwrap(), binding);
+    served.channels.insert("p".parse().unwrap(), ChannelRecord { name: "y".into(), ..ChannelRecord::default() });
+    let resolved = resolve(&objects, &owner(&[]), &BTreeMap::from([(served.app.clone(), served)]));
+    let app = &resolved.apps["com.example.shop"];
+    assert_eq!(app.releases[&"1.0.0".parse().unwrap()].0.name, "b");
+    assert_eq!(app.channels[&"p".parse::<ChannelName>().unwrap()].channel.name, "y");
+}
+
+#[test]
+fn duplicate_names_keep_the_first() {
+    let mut second = release("r", "2.0.0");
+    second.at.file = "z.yaml".into();
+    let objects = [second, release("r", "1.0.0")];
+    let resolved = resolve(&objects, &owner(&[]), &BTreeMap::new());
+    assert_eq!(codes(&resolved), [Code::DuplicateName]);
+    assert_eq!(resolved.problems[0].at.file, "z.yaml");
+}
+
+#[test]
+fn one_public_channel_per_platform() {
+    let public = |name: &str, platforms: Vec<Platform>| {
+        edit(channel(name, name, "builtin"), |c| {
+            c.access.public = true;
+            c.access.platforms = platforms.into();
+        })
+    };
+    use Platform::{Android, Ios};
+    let divided = [public("a", vec![Ios]), public("b", vec![Android])];
+    assert_eq!(codes(&resolve(&divided, &owner(&[]), &BTreeMap::new())), []);
+
+    let clash = [public("a", vec![Ios, Android]), public("b", vec![Android])];
+    let resolved = resolve(&clash, &owner(&[]), &BTreeMap::new());
+    assert_eq!(codes(&resolved), [Code::PublicChannelConflict]);
+    assert_eq!(resolved.problems[0].at.file, "b.yaml");
+
+    let mut served = record();
+    let b = ChannelRecord { name: "b".into(), public: true, ..ChannelRecord::default() };
+    served.channels.insert("b".parse().unwrap(), b);
+    let resolved = resolve(&clash, &owner(&[]), &BTreeMap::from([(served.app.clone(), served)]));
+    assert_eq!(resolved.problems[0].at.file, "a.yaml", "what is served already wins");
+}
+
+#[test]
+fn references_and_requirements() {
+    let missing = [channel("c", "p", "1.0.0"), release("r", "0.9.0")];
+    let resolved = resolve(&missing, &owner(&[]), &BTreeMap::new());
+    assert_eq!(codes(&resolved), [Code::ReleaseNotFound]);
+    assert!(resolved.problems[0].message.contains("0.9.0"), "{}", resolved.problems[0].message);
+
+    for (line, policy, under, expected) in [
+        (None, Upgrade::SameMajor, false, false),
+        (Some("<2.0.0"), Upgrade::SameMajor, false, true),
+        (Some("<2.0.0"), Upgrade::Any, false, false),
+        (Some(">=2.1.0"), Upgrade::Any, false, true),
+        (Some(">=2.1.0"), Upgrade::Any, true, false),
+        (Some("2.0.0"), Upgrade::SamePatch, false, false),
+        (Some("~2.1"), Upgrade::SameMinor, true, true),
+    ] {
+        let objects = [
+            edit(channel("c", "p", "2.0.0"), |c| {
+                c.lines[0].native = line.map(|l: &str| l.parse().unwrap());
+                c.access.upgrade = policy;
+                c.access.under_native = under;
+            }),
+            release("r", "2.0.0"),
+        ];
+        let found = codes(&resolve(&objects, &owner(&[]), &BTreeMap::new()));
+        assert_eq!(found == [Code::ReleaseUnsatisfiable], expected, "{line:?} {policy:?} {under} {found:?}");
+    }
+}
