@@ -131,6 +131,7 @@ pub struct App {
     pub id: AppId,
     channels: Vec<ServedChannel>,
     by_name: HashMap<ChannelName, usize>,
+    bundles: HashMap<String, Arc<ServedBundle>>,
     public: [Option<usize>; 3],
 }
 
@@ -213,7 +214,8 @@ impl App {
         let by_name = channels.iter().enumerate().map(|(index, c)| (c.name.clone(), index)).collect();
         let public = Platform::ALL
             .map(|p| channels.iter().position(|c| c.access.public && c.access.platforms.contains(p)));
-        Ok(Self { id: app, channels, by_name, public })
+        let bundles = bundles.into_values().map(|bundle| (bundle.name.clone(), bundle)).collect();
+        Ok(Self { id: app, channels, by_name, bundles, public })
     }
 
     /// The channels, in the order of the shard.
@@ -231,12 +233,19 @@ impl App {
         self.public[platform as usize].map(|index| &self.channels[index])
     }
 
-    /// Every bundle that a line serves under the name `version`.
+    /// The bundle that the app offers under the name `version`.
     pub fn bundle(&self, version: &str) -> Option<&Arc<ServedBundle>> {
-        self.channels.iter().flat_map(|c| &c.lines).find_map(|line| match &line.stable {
-            Some(Served::Bundle(bundle)) if bundle.name == version => Some(bundle),
-            _ => None,
-        })
+        self.bundles.get(version)
+    }
+}
+
+impl Served {
+    /// The name that devices know it by.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Builtin => "builtin",
+            Self::Bundle(bundle) => &bundle.name,
+        }
     }
 }
 

@@ -1,0 +1,1 @@
+//! The deciding table, row by row.
