@@ -12,7 +12,7 @@ use crate::{
     channel::Channel,
     diagnostic::{Code, Diagnostic, Location},
     ids::{AppId, ChannelName},
-    release::Release,
+    release::{Release, Source},
 };
 
 /// A typed document of the repository.
@@ -179,6 +179,26 @@ impl Inventory {
     }
 }
 
+/// Leaves out the files that stand below a bundle: what an app contains is never read as manifests.
+///
+/// A release that stands inside its own bundle hides nothing, and neither does one inside another release's bundle.
+pub fn leave_out_bundles(files: &mut BTreeMap<String, FileEntry>) {
+    let below = |path: &str, bundles: &BTreeSet<String>| {
+        path.match_indices('/').any(|(slash, _)| bundles.contains(&path[..slash]))
+    };
+    let declared = |path: &str, file: &FileEntry| -> Vec<String> {
+        let sources = file.objects.iter().filter_map(|located| match &located.object {
+            Object::Release(Release { source: Source::Path(bundle), .. }) => Some(bundle),
+            _ => None,
+        });
+        sources.filter(|b| !b.is_empty() && !path.starts_with(&format!("{b}/"))).cloned().collect()
+    };
+    let all: BTreeSet<String> = files.iter().flat_map(|(path, file)| declared(path, file)).collect();
+    let outside = files.iter().filter(|(path, _)| !below(path, &all));
+    let bundles: BTreeSet<String> = outside.flat_map(|(path, file)| declared(path, file)).collect();
+    files.retain(|path, _| !below(path, &bundles));
+}
+
 /// What the guard needs to know beside the step.
 #[derive(Debug, Clone, Default)]
 pub struct PruneGuard {
@@ -266,8 +286,12 @@ mod tests {
         list.iter()
             .map(|(path, names, complete)| {
                 let objects = names.iter().map(|name| channel(path, name)).collect();
-                let entry =
-                    FileEntry { oid: format!("{names:?}"), objects, problems: Vec::new(), complete: *complete };
+                let entry = FileEntry {
+                    oid: format!("{names:?}"),
+                    objects,
+                    problems: Vec::new(),
+                    complete: *complete,
+                };
                 ((*path).to_owned(), entry)
             })
             .collect()
@@ -284,12 +308,24 @@ mod tests {
     #[test]
     fn an_unreadable_document_keeps_what_its_file_declared() {
         let before = first(&[("a.yaml", &["a", "b"], true), ("c.yaml", &["c"], true)]);
-        let step = before.step("2".into(), String::new(), files(&[("a.yaml", &["a"], false), ("c.yaml", &["c"], true)]));
+        let step = before.step(
+            "2".into(),
+            String::new(),
+            files(&[("a.yaml", &["a"], false), ("c.yaml", &["c"], true)]),
+        );
         assert!(step.removed.is_empty());
         assert_eq!(names(&step.next), ["a", "b", "c"]);
-        let again = step.next.step("3".into(), String::new(), files(&[("a.yaml", &[], false), ("c.yaml", &["c"], true)]));
+        let again = step.next.step(
+            "3".into(),
+            String::new(),
+            files(&[("a.yaml", &[], false), ("c.yaml", &["c"], true)]),
+        );
         assert_eq!(names(&again.next), ["a", "b", "c"], "Unknown twice in a row");
-        let mended = again.next.step("4".into(), String::new(), files(&[("a.yaml", &["a"], true), ("c.yaml", &["c"], true)]));
+        let mended = again.next.step(
+            "4".into(),
+            String::new(),
+            files(&[("a.yaml", &["a"], true), ("c.yaml", &["c"], true)]),
+        );
         assert_eq!(names(&mended.next), ["a", "c"]);
         assert_eq!(mended.removed.len(), 1);
     }
@@ -297,9 +333,32 @@ mod tests {
     #[test]
     fn an_object_that_moved_to_another_file_is_present() {
         let before = first(&[("a.yaml", &["a"], true)]);
-        let step = before.step("2".into(), String::new(), files(&[("a.yaml", &[], false), ("b.yaml", &["a"], true)]));
+        let step = before.step(
+            "2".into(),
+            String::new(),
+            files(&[("a.yaml", &[], false), ("b.yaml", &["a"], true)]),
+        );
         assert_eq!(names(&step.next), ["a"]);
         assert!(step.removed.is_empty());
+    }
+
+    #[test]
+    fn the_content_of_bundles_is_not_read() {
+        let release = |file: &str, bundle: &str| {
+            let mut located = crate::resolve::tests::release("r", "1.0.0");
+            located.at.file = file.into();
+            if let Object::Release(release) = &mut located.object {
+                release.source = Source::Path(bundle.into());
+            }
+            FileEntry { oid: String::new(), objects: vec![located], problems: Vec::new(), complete: true }
+        };
+        let mut all = files(&[("channels/a.yaml", &["a"], true), ("bundles/1-x/c.yaml", &["c"], true)]);
+        all.insert("releases/1.yaml".into(), release("releases/1.yaml", "bundles/1"));
+        all.insert("bundles/1/x/evil.yaml".into(), release("bundles/1/x/evil.yaml", "channels"));
+        all.insert("own/r.yaml".into(), release("own/r.yaml", "own"));
+        leave_out_bundles(&mut all);
+        let left: Vec<&str> = all.keys().map(String::as_str).collect();
+        assert_eq!(left, ["bundles/1-x/c.yaml", "channels/a.yaml", "own/r.yaml", "releases/1.yaml"]);
     }
 
     #[test]

@@ -256,10 +256,17 @@ fn release_state(id: &ReleaseId, release: &Release, record: &AppRecord, observed
     }
 }
 
-fn release_outcome(id: ReleaseId, release: &Release, record: &AppRecord, state: &ReleaseState) -> ReleaseOutcome {
+fn release_outcome(
+    id: ReleaseId,
+    release: &Release,
+    record: &AppRecord,
+    state: &ReleaseState,
+) -> ReleaseOutcome {
     let binding = record.versions.get(&id.1);
     let (hindrance, message) = match state {
-        ReleaseState::Ready | ReleaseState::Unobserved => (None, "the bundle is stored and can be offered".to_owned()),
+        ReleaseState::Ready | ReleaseState::Unobserved => {
+            (None, "the bundle is stored and can be offered".to_owned())
+        }
         ReleaseState::Needed(_) => (Some(Hindrance::Pending), "the bundle is being made".to_owned()),
         ReleaseState::Failed(problem) => (Some(Hindrance::Problem(problem.code)), problem.message.clone()),
         ReleaseState::Unsupported => (
@@ -295,17 +302,24 @@ fn plan_channel(
         message: String::new(),
     };
     if let Some(code) = channel.refused {
-        outcome.message = format!("{}; what was served before stays", code.explanation().lines().next().unwrap_or("").trim());
+        outcome.message = format!(
+            "{}; what was served before stays",
+            code.explanation().lines().next().unwrap_or("").trim()
+        );
         outcome.hindrance = Some(Hindrance::Problem(code));
         plan.channels.push(outcome);
         let before = before.filter(|record| record.name == spec.name)?;
         return Some((previous?.clone(), before.clone()));
     }
-    let mut record = ChannelRecord { name: spec.name.clone(), public: spec.access.public, lines: BTreeMap::new() };
+    let mut record =
+        ChannelRecord { name: spec.name.clone(), public: spec.access.public, lines: BTreeMap::new() };
     let mut entry = ChannelEntry { channel: spec.channel.clone(), access: spec.access, lines: Vec::new() };
     for (index, wanted) in spec.lines.iter().enumerate() {
         let key = wanted.key();
-        let last = before.and_then(|r| r.lines.get(&key)).cloned().unwrap_or_else(|| line::inherit(wanted, previous));
+        let last = before
+            .and_then(|r| r.lines.get(&key))
+            .cloned()
+            .unwrap_or_else(|| line::inherit(wanted, previous));
         let (stable, hindrance) = line::next(spec, wanted, last.stable.clone(), states);
         if let Some(Hindrance::Problem(code @ Code::RolloutNotSupported)) = &hindrance {
             let at = channel.located.fields.get("spec.rollout").unwrap_or(&channel.located.at).clone();
@@ -317,7 +331,11 @@ fn plan_channel(
             plan.problems.push(Diagnostic::new(*code, at, message));
         }
         let serial = last.serial + u64::from(stable != last.stable);
-        outcome.lines.push(LineStatus { key: key.clone(), wanted: wanted.target.clone(), served: stable.clone() });
+        outcome.lines.push(LineStatus {
+            key: key.clone(),
+            wanted: wanted.target.clone(),
+            served: stable.clone(),
+        });
         if let (None, Some(hindrance)) = (&outcome.hindrance, hindrance) {
             outcome.message = line::sentence(spec, index, wanted, stable.as_ref(), &hindrance);
             outcome.hindrance = Some(hindrance);

@@ -86,11 +86,15 @@ pub fn resolve<'a>(
         let entry = resolved.apps.entry(app.clone()).or_default();
         match &located.object {
             Object::Release(release) => {
-                let holder = records.get(app).and_then(|r| r.versions.get(&release.version)).map(|b| b.release.as_str());
+                let holder = records
+                    .get(app)
+                    .and_then(|r| r.versions.get(&release.version))
+                    .map(|b| b.release.as_str());
                 claim_version(&mut entry.releases, (release, located), holder, &mut resolved.problems);
             }
             Object::Channel(channel) => {
-                let holder = records.get(app).and_then(|r| r.channels.get(&channel.channel)).map(|c| c.name.as_str());
+                let holder =
+                    records.get(app).and_then(|r| r.channels.get(&channel.channel)).map(|c| c.name.as_str());
                 claim_channel(&mut entry.channels, channel, located, holder, &mut resolved.problems);
             }
         }
@@ -129,7 +133,10 @@ fn refuse_app(located: &Located, owner: &Owner, record: Option<&AppRecord>) -> O
     let app = located.object.app();
     let message = match record {
         _ if !owner.may_publish(app) => {
-            format!("repository {} may not publish app {app}; ask the platform team to add it to `spec.apps`", owner.name)
+            format!(
+                "repository {} may not publish app {app}; ask the platform team to add it to `spec.apps`",
+                owner.name
+            )
         }
         Some(record) if record.owner != owner.name => format!(
             "app {app} belongs to repository {}; ownership moves only by an explicit transfer of the platform team",
@@ -211,7 +218,8 @@ fn refuse_second_public(
     public.sort_by(|a, b| (!served(a), &a.channel.name).cmp(&(!served(b), &b.channel.name)));
     let mut taken: BTreeMap<Platform, String> = BTreeMap::new();
     for channel in public {
-        let clash = channel.channel.access.platforms.iter().find_map(|p| taken.get(&p).map(|name| (p, name.clone())));
+        let clash =
+            channel.channel.access.platforms.iter().find_map(|p| taken.get(&p).map(|name| (p, name.clone())));
         if let Some((platform, name)) = clash {
             let message = format!(
                 "channel {name} is already the public channel of {app} on {platform}; set `public: false` here, or \
@@ -258,7 +266,8 @@ fn check_lines(
             continue;
         };
         if let Source::Oci { .. } = release.source {
-            let message = format!("release {} comes from an OCI registry, which is not supported yet", release.name);
+            let message =
+                format!("release {} comes from an OCI registry, which is not supported yet", release.name);
             problems.push(Diagnostic::new(Code::SourceNotSupported, at.clone(), message));
         }
         if let Some(reason) = unsatisfiable(channel.channel, line, release) {
@@ -277,9 +286,10 @@ fn unsatisfiable(channel: &Channel, line: &Line, release: &Release) -> Option<St
     let (lower, upper) = match channel.access.upgrade {
         Upgrade::Any => (NativeVersion::ZERO, None),
         Upgrade::SameMajor => (NativeVersion(version.major, 0, 0), None),
-        Upgrade::SameMinor => {
-            (NativeVersion(version.major, version.minor, 0), Some(NativeVersion(version.major, version.minor + 1, 0)))
-        }
+        Upgrade::SameMinor => (
+            NativeVersion(version.major, version.minor, 0),
+            Some(NativeVersion(version.major, version.minor + 1, 0)),
+        ),
         Upgrade::SamePatch => (native, Some(NativeVersion(native.0, native.1, native.2 + 1))),
     };
     let not_above = if channel.access.under_native {
@@ -289,7 +299,8 @@ fn unsatisfiable(channel: &Channel, line: &Line, release: &Release) -> Option<St
     } else {
         Some(native)
     };
-    let policy = NativeRange::between(lower, upper).intersection(&NativeRange::between(NativeVersion::ZERO, not_above));
+    let policy = NativeRange::between(lower, upper)
+        .intersection(&NativeRange::between(NativeVersion::ZERO, not_above));
     let wanted = [release.native.as_ref(), line.native.as_ref()];
     let both = wanted.into_iter().flatten().fold(policy.clone(), |range, more| range.intersection(more));
     if !both.is_empty() {

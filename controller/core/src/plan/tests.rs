@@ -23,7 +23,8 @@ fn observed(bound: &[&str], seen: &[&str]) -> Observed {
     for version in bound {
         let digest = Digest::of(version.as_bytes());
         let zip = Zip { sha256: digest, crc32: 1, size: 2 };
-        let binding = Binding { digest, release: format!("r-{version}"), source: format!("git:{version}"), zip };
+        let binding =
+            Binding { digest, release: format!("r-{version}"), source: format!("git:{version}"), zip };
         record.versions.insert(version.parse().unwrap(), binding);
     }
     let sources = seen.iter().map(|v| (id(v), format!("git:{v}"))).collect();
@@ -55,11 +56,16 @@ fn edit(mut located: Located, edit: impl FnOnce(&mut crate::channel::Channel)) -
 
 #[test]
 fn a_release_is_served_once_its_bundle_is_made() {
-    let objects = [release("r-1.0.0", "1.0.0"), release("r-0.9.0", "0.9.0"), channel("c", "production", "1.0.0")];
+    let objects =
+        [release("r-1.0.0", "1.0.0"), release("r-0.9.0", "0.9.0"), channel("c", "production", "1.0.0")];
     let first = run(&objects, &observed(&[], &["1.0.0", "0.9.0"]));
     assert_eq!(served(&first), None);
     let needs: Vec<_> = first.needs.iter().map(|n| (n.version.to_string(), n.wanted)).collect();
-    assert_eq!(needs, [("1.0.0".to_owned(), true), ("0.9.0".to_owned(), false)], "what a channel wants comes first");
+    assert_eq!(
+        needs,
+        [("1.0.0".to_owned(), true), ("0.9.0".to_owned(), false)],
+        "what a channel wants comes first"
+    );
     assert_eq!(first.channels[0].hindrance, Some(Hindrance::Pending));
 
     let second = run(&objects, &observed(&["1.0.0"], &["1.0.0", "0.9.0"]));
@@ -85,7 +91,8 @@ fn the_last_good_release_stays_while_the_next_is_not_ready() {
     let base = observed(&["1.0.0"], &["1.0.0", "2.0.0"]);
     let first = run(&before, &base);
 
-    let after = [release("r-1.0.0", "1.0.0"), release("r-2.0.0", "2.0.0"), channel("c", "production", "2.0.0")];
+    let after =
+        [release("r-1.0.0", "1.0.0"), release("r-2.0.0", "2.0.0"), channel("c", "production", "2.0.0")];
     let mut state = applied(observed(&["1.0.0"], &["1.0.0", "2.0.0"]), &first);
     assert_eq!(served(&run(&after, &state)).as_deref(), Some("1.0.0"), "pending");
 
@@ -98,7 +105,11 @@ fn the_last_good_release_stays_while_the_next_is_not_ready() {
 
     let gone = [channel("c", "production", "2.0.0")];
     let plan = run(&gone, &state);
-    assert_eq!(served(&plan).as_deref(), Some("1.0.0"), "the Release object of what is served may even be gone");
+    assert_eq!(
+        served(&plan).as_deref(),
+        Some("1.0.0"),
+        "the Release object of what is served may even be gone"
+    );
     assert_eq!(plan.shards[&app()].offers.len(), 1);
 }
 

@@ -26,7 +26,8 @@ pub(crate) fn release(name: &str, version: &str) -> Located {
 }
 
 pub(crate) fn channel(name: &str, channel: &str, target: &str) -> Located {
-    let line = Line { native: None, platforms: Platforms::ALL, target: target.to_owned().try_into().unwrap() };
+    let line =
+        Line { native: None, platforms: Platforms::ALL, target: target.to_owned().try_into().unwrap() };
     Located {
         object: Object::Channel(Channel {
             name: name.into(),
@@ -93,7 +94,12 @@ fn apps_are_owned() {
 
 #[test]
 fn of_two_claims_the_served_one_wins_else_the_lower_name() {
-    let objects = [release("a", "1.0.0"), release("b", "1.0.0"), channel("x", "p", "1.0.0"), channel("y", "p", "1.0.0")];
+    let objects = [
+        release("a", "1.0.0"),
+        release("b", "1.0.0"),
+        channel("x", "p", "1.0.0"),
+        channel("y", "p", "1.0.0"),
+    ];
     let resolved = resolve(&objects, &owner(&[]), &BTreeMap::new());
     assert_eq!(codes(&resolved), [Code::VersionConflict, Code::ChannelConflict]);
     assert_eq!(resolved.problems[0].at.file, "b.yaml");
@@ -103,7 +109,9 @@ fn of_two_claims_the_served_one_wins_else_the_lower_name() {
     let zip = Zip { sha256: Digest::of(b""), crc32: 0, size: 0 };
     let binding = Binding { digest: Digest::of(b""), release: "b".into(), source: String::new(), zip };
     served.versions.insert("1.0.0".parse().unwrap(), binding);
-    served.channels.insert("p".parse().unwrap(), ChannelRecord { name: "y".into(), ..ChannelRecord::default() });
+    served
+        .channels
+        .insert("p".parse().unwrap(), ChannelRecord { name: "y".into(), ..ChannelRecord::default() });
     let resolved = resolve(&objects, &owner(&[]), &BTreeMap::from([(served.app.clone(), served)]));
     let app = &resolved.apps["com.example.shop"];
     assert_eq!(app.releases[&"1.0.0".parse().unwrap()].0.name, "b");

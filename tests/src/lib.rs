@@ -1,0 +1,1 @@
+//! Whole-system tests; the code stands in `tests/` beside this file.
