@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
     /// Not a reverse-domain id.
-    #[error("`{0}` is not an app id: expected a reverse-domain id such as com.example.shop, at most 128 characters")]
+    #[error(
+        "`{0}` is not an app id: expected a reverse-domain id such as com.example.shop, at most 128 characters"
+    )]
     App(String),
     /// Not a channel name.
     #[error(
@@ -70,13 +72,14 @@ text_id! {
     ChannelName
 }
 
-impl FromStr for AppId {
-    type Err = InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
+impl AppId {
+    /// Whether `text` is an app id.
+    pub fn is_valid(text: &str) -> bool {
         let mut parts = text.split('.');
-        let first = parts.next().is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric()));
-        let word = |p: &str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        let first =
+            parts.next().is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric()));
+        let word =
+            |p: &str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
         let mut rest = 0;
         let well = first
             && text.len() <= 128
@@ -84,7 +87,15 @@ impl FromStr for AppId {
                 rest += 1;
                 word(p)
             });
-        if well && rest > 0 { Ok(Self(text.to_owned())) } else { Err(InvalidId::App(text.to_owned())) }
+        well && rest > 0
+    }
+}
+
+impl FromStr for AppId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        if Self::is_valid(text) { Ok(Self(text.to_owned())) } else { Err(InvalidId::App(text.to_owned())) }
     }
 }
 
@@ -122,7 +133,9 @@ impl FromStr for Version {
         }
         let version = semver::Version::parse(text).map_err(|e| refuse(e.to_string()))?;
         if !version.build.is_empty() {
-            return Err(refuse("build metadata (`+…`) is not allowed, since two builds would share one version".into()));
+            return Err(refuse(
+                "build metadata (`+…`) is not allowed, since two builds would share one version".into(),
+            ));
         }
         Ok(Self(version))
     }
@@ -163,7 +176,17 @@ mod tests {
         for good in ["com.example.shop", "org.example-app.x_1", "1a.b"] {
             assert!(good.parse::<AppId>().is_ok(), "{good}");
         }
-        for bad in ["", "com", "com.", ".com", "com..x", "com.exa mple", "c-m.x", "com/x.y", &format!("a.{}", "b".repeat(200))] {
+        for bad in [
+            "",
+            "com",
+            "com.",
+            ".com",
+            "com..x",
+            "com.exa mple",
+            "c-m.x",
+            "com/x.y",
+            &format!("a.{}", "b".repeat(200)),
+        ] {
             assert!(bad.parse::<AppId>().is_err(), "{bad}");
         }
     }

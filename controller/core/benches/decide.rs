@@ -1,0 +1,144 @@
+//! How many decisions one core makes with 10,000 channels loaded, and how often each allocates. Prints a table and
+//! asserts nothing: `cargo bench -p sluice-core --bench decide`.
+
+#![expect(unsafe_code, reason = "counts allocations")]
+#![expect(clippy::print_stdout, reason = "prints the table")]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    collections::BTreeMap,
+    hint::black_box,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use sluice_core::{
+    channel::{Access, Platform, Platforms, Target},
+    client::{Client, PluginVersion},
+    decide::decide,
+    digest::Digest,
+    memory::{DeviceMemory, Failed},
+    native::NativeVersion,
+    record::Zip,
+    request::{DeviceKey, Request},
+    snapshot::{App, ChannelEntry, FORMAT, LineEntry, Offer, Root, Shard, Snapshot},
+};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call goes to the system allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const APPS: usize = 100;
+const CHANNELS: usize = 100;
+const RUN: Duration = Duration::from_secs(2);
+
+fn snapshot() -> Snapshot {
+    let line = |native: Option<&str>, version: &str| LineEntry {
+        native: native.map(|range| range.parse().expect("a range")),
+        platforms: Platforms::ALL,
+        stable: Some(Target::Release(version.parse().expect("a version"))),
+    };
+    let offer = |version: &str| Offer {
+        digest: Digest::of(version.as_bytes()),
+        zip: Zip { sha256: Digest::of(b"zip"), crc32: 1, size: 1 },
+        native: Some(">=1.0.0 <5.0.0".parse().expect("a range")),
+        rollback: Default::default(),
+        notes: None,
+        link: None,
+        key_id: None,
+    };
+    let apps = (0..APPS).map(|app| {
+        let channels = (0..CHANNELS)
+            .map(|channel| ChannelEntry {
+                channel: format!("channel-{channel}").parse().expect("a name"),
+                access: Access { public: channel == 0, self_assign: true, ..Access::default() },
+                lines: vec![line(Some(">=4.0.0"), "2.1.0"), line(None, "1.4.2")],
+            })
+            .collect();
+        let offers = ["1.4.2", "2.1.0"].map(|v| (v.parse().expect("a version"), offer(v))).into();
+        let app = format!("com.example.app{app}").parse().expect("an app id");
+        Arc::new(App::compile(Shard { app, offers, channels }).expect("a shard"))
+    });
+    let root =
+        Root { format: FORMAT, installation: String::new(), epoch: 0, generation: 1, apps: BTreeMap::new() };
+    Snapshot::new(root, apps)
+}
+
+fn main() {
+    let snapshot = snapshot();
+    let ids: Vec<String> = (0..APPS).map(|app| format!("com.example.app{app}")).collect();
+    let wishes: Vec<String> = (0..CHANNELS).map(|channel| format!("channel-{channel}")).collect();
+    let memory = DeviceMemory {
+        channel: None,
+        failed: vec![Failed { digest: Digest::of(b"1.3.0"), native: NativeVersion(1, 0, 0), at: 0 }],
+    };
+    let request = Request {
+        app_id: "",
+        device: DeviceKey::of("00000000-0000-4000-8000-000000000001"),
+        probe: false,
+        client: Client::new(Platform::Android, PluginVersion::new(8, 51, 23)),
+        native: NativeVersion(1, 0, 0),
+        native_text: "1.0.0",
+        current: "1.0.0",
+        on_builtin: true,
+        default_channel: None,
+        emulator: false,
+        production: true,
+        key_id: None,
+    };
+    println!("{} channels in {APPS} apps, one thread\n", APPS * CHANNELS);
+    println!("{:<28}{:>14}{:>10}{:>14}", "case", "decisions/s", "ns each", "allocations");
+    run("public channel", |n| {
+        let request = Request { app_id: &ids[n % APPS], ..request };
+        black_box(decide(&snapshot, None, black_box(&request), 1));
+    });
+    run("channel by name, memory", |n| {
+        let wish = Some(wishes[n / APPS % CHANNELS].as_str());
+        let request = Request { app_id: &ids[n % APPS], default_channel: wish, ..request };
+        black_box(decide(&snapshot, Some(&memory), black_box(&request), 1));
+    });
+    run("up to date", |n| {
+        let request = Request { app_id: &ids[n % APPS], current: "1.4.2", on_builtin: false, ..request };
+        black_box(decide(&snapshot, None, black_box(&request), 1));
+    });
+    run("unknown app", |_| {
+        let request = Request { app_id: "com.example.unknown", ..request };
+        black_box(decide(&snapshot, None, black_box(&request), 1));
+    });
+}
+
+fn run(name: &str, mut decision: impl FnMut(usize)) {
+    for n in 0..100_000 {
+        decision(n);
+    }
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let start = Instant::now();
+    let mut count = 0;
+    while start.elapsed() < RUN {
+        for n in count..count + 10_000 {
+            decision(n);
+        }
+        count += 10_000;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let allocations = (ALLOCATIONS.load(Ordering::Relaxed) - before) as f64 / count as f64;
+    let rate = count as f64 / seconds;
+    println!("{name:<28}{rate:>14.0}{:>10.0}{allocations:>14.3}", 1e9 / rate);
+}
