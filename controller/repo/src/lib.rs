@@ -1,0 +1,31 @@
+//! Git: mirrors of watched repositories, reading commits out of them, and the webhooks that say "look now".
+//!
+//! A [`Source`] follows one reference of one repository. Everything that touches the network happens in a worker
+//! process with a total deadline, because libgit2 can wait for ever and cannot be told to stop; everything that is read
+//! is read from the object database of a bare mirror, never from a checkout. libgit2 stands behind this crate's own
+//! types: no other crate needs it to read a repository.
+
+pub mod access;
+mod error;
+pub mod hooks;
+mod ids;
+pub mod mirror;
+mod process;
+mod reference;
+pub mod source;
+mod sys;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod trailers;
+mod url;
+pub mod worker;
+
+pub use access::{Access, Credentials, Proxy};
+pub use error::{ReadError, RepoError, SettingsError};
+pub use ids::{CommitId, ObjectId};
+pub use mirror::{CommitInfo, Entry, Kind, Messages, Mirror, PathFilter, Reader};
+pub use process::Launch;
+pub use reference::Reference;
+pub use source::{Mirrors, Poll, Source, SourceSettings};
+pub use sys::init;
+pub use url::RepositoryUrl;

@@ -1,0 +1,285 @@
+//! Folders of a commit: finding a path, listing what lies below one.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use git2::ObjectType;
+
+use super::{
+    Reader,
+    paths::{self, PathFilter},
+};
+use crate::{
+    error::ReadError,
+    ids::{CommitId, ObjectId},
+};
+
+/// Most entries that one listing returns.
+const MAX_ENTRIES: usize = 1_000_000;
+/// Deepest nesting of folders.
+const MAX_DEPTH: usize = 100;
+/// Most entries of folders that are kept between listings.
+const MAX_CACHED: usize = 500_000;
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A file.
+    Blob,
+    /// A file with the executable bit.
+    Executable,
+    /// A folder; only [`Reader::find`] returns it.
+    Tree,
+    /// A symbolic link.
+    Symlink,
+    /// A submodule.
+    Submodule,
+    /// Something whose name cannot be used as one: not UTF-8, or made to confuse. Its path is an approximation.
+    Unnameable,
+}
+
+/// Something at a path of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Path from the root of the repository.
+    pub path: String,
+    /// What it is.
+    pub kind: Kind,
+    /// The object there.
+    pub oid: ObjectId,
+}
+
+/// One line of a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Child {
+    name: Box<str>,
+    kind: Kind,
+    pub(crate) oid: ObjectId,
+}
+
+impl Child {
+    pub(crate) fn is_tree(&self) -> bool {
+        self.kind == Kind::Tree
+    }
+
+    pub(crate) fn is_blob(&self) -> bool {
+        matches!(self.kind, Kind::Blob | Kind::Executable | Kind::Symlink)
+    }
+}
+
+/// Folders that were read lately. They never change under their id, so one commit's listing serves the next one's.
+#[derive(Debug, Default)]
+pub struct Cache {
+    folders: Mutex<Folders>,
+}
+
+#[derive(Debug, Default)]
+struct Folders {
+    by_id: HashMap<ObjectId, Arc<[Child]>>,
+    entries: usize,
+}
+
+impl Cache {
+    fn get(&self, id: ObjectId) -> Option<Arc<[Child]>> {
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).cloned()
+    }
+
+    fn put(&self, id: ObjectId, children: &Arc<[Child]>) {
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        if folders.entries + children.len() > MAX_CACHED {
+            // Starting afresh keeps it simple and costs one full listing.
+            *folders = Folders::default();
+        }
+        if folders.by_id.insert(id, Arc::clone(children)).is_none() {
+            folders.entries += children.len() + 1;
+        }
+    }
+}
+
+/// Takes the raw form of a folder apart: `mode name NUL id`, again and again.
+pub(crate) fn parse(mut data: &[u8]) -> Option<Vec<Child>> {
+    let mut children = Vec::new();
+    while !data.is_empty() {
+        let space = data.iter().position(|byte| *byte == b' ')?;
+        let mode = u32::from_str_radix(std::str::from_utf8(&data[..space]).ok()?, 8).ok()?;
+        let rest = &data[space + 1..];
+        let end = rest.iter().position(|byte| *byte == 0)?;
+        let id: [u8; 20] = rest.get(end + 1..end + 21)?.try_into().ok()?;
+        let (name, sound) = name(&rest[..end]);
+        let kind = match mode & 0o170_000 {
+            _ if !sound => Kind::Unnameable,
+            0o040_000 => Kind::Tree,
+            0o100_000 if mode & 0o100 != 0 => Kind::Executable,
+            0o100_000 => Kind::Blob,
+            0o120_000 => Kind::Symlink,
+            0o160_000 => Kind::Submodule,
+            _ => Kind::Unnameable,
+        };
+        children.push(Child { name, kind, oid: ObjectId::new(id) });
+        data = &rest[end + 21..];
+    }
+    Some(children)
+}
+
+/// A name as text, and whether it is one that can be used.
+fn name(bytes: &[u8]) -> (Box<str>, bool) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => {
+            let odd = matches!(text, "" | "." | "..")
+                || text.eq_ignore_ascii_case(".git")
+                || text.chars().any(|c| c.is_control() || matches!(c, '/' | '\\'));
+            (text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(), !odd)
+        }
+        Err(_) => (String::from_utf8_lossy(bytes).into(), false),
+    }
+}
+
+impl Reader {
+    fn children(&self, id: ObjectId) -> Result<Arc<[Child]>, ReadError> {
+        if let Some(known) = self.cache().get(id) {
+            return Ok(known);
+        }
+        let data = self.object(id, ObjectType::Tree)?;
+        let parsed = parse(&data).ok_or_else(|| ReadError::Object {
+            id: id.to_string(),
+            detail: "it is not a folder".to_owned(),
+        })?;
+        let children: Arc<[Child]> = parsed.into();
+        self.cache().put(id, &children);
+        Ok(children)
+    }
+
+    /// What is at `path` of a commit; nothing when there is nothing. The empty path is the root folder.
+    pub fn find(&self, commit: CommitId, path: &str) -> Result<Option<Entry>, ReadError> {
+        let parts = paths::parts(path)?;
+        let mut entry = Entry { path: String::new(), kind: Kind::Tree, oid: self.commit(commit)?.tree };
+        for part in parts {
+            if entry.kind != Kind::Tree {
+                return Ok(None);
+            }
+            let children = self.children(entry.oid)?;
+            let Some(child) =
+                children.iter().find(|child| &*child.name == part && child.kind != Kind::Unnameable)
+            else {
+                return Ok(None);
+            };
+            entry = Entry { path: join(&entry.path, part), kind: child.kind, oid: child.oid };
+        }
+        Ok(Some(entry))
+    }
+
+    /// Everything below the folder `under` of a commit, in order of paths, that `filter` wants. `descend` is asked for
+    /// every folder by its path from the root, and one that it declines is not read.
+    ///
+    /// A missing folder is an error and never an empty list.
+    pub fn entries(
+        &self,
+        commit: CommitId,
+        under: &str,
+        filter: &PathFilter,
+        descend: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<Vec<Entry>, ReadError> {
+        let root = self
+            .find(commit, under)?
+            .ok_or_else(|| ReadError::NoSuchPath { path: under.to_owned(), commit: commit.to_string() })?;
+        if root.kind != Kind::Tree {
+            return Err(ReadError::NotAFolder { path: root.path, commit: commit.to_string() });
+        }
+        let skip = if root.path.is_empty() { 0 } else { root.path.len() + 1 };
+        let mut found = Vec::new();
+        self.list(root.oid, &root.path, descend, &mut |entry: Entry| {
+            if filter.matches(&entry.path[skip..]) {
+                found.push(entry);
+            }
+        })?;
+        Ok(found)
+    }
+
+    /// Everything below a folder given by its id, with paths relative to it.
+    pub fn files(&self, tree: ObjectId) -> Result<Vec<Entry>, ReadError> {
+        let mut found = Vec::new();
+        self.list(tree, "", &mut |_| true, &mut |entry| found.push(entry))?;
+        Ok(found)
+    }
+
+    fn list(
+        &self,
+        tree: ObjectId,
+        path: &str,
+        descend: &mut dyn FnMut(&str) -> bool,
+        found: &mut dyn FnMut(Entry),
+    ) -> Result<(), ReadError> {
+        let too_many = || ReadError::TooMany { path: path.to_owned(), limit: MAX_ENTRIES };
+        // The position in every folder that is open, so that nothing is recursive.
+        let mut open = vec![(path.to_owned(), self.children(tree)?, 0)];
+        let mut visited = 0;
+        while let Some((folder, children, at)) = open.last_mut() {
+            let Some(child) = children.get(*at).cloned() else {
+                open.pop();
+                continue;
+            };
+            *at += 1;
+            visited += 1;
+            let path = join(folder, &child.name);
+            if visited > MAX_ENTRIES {
+                return Err(too_many());
+            }
+            if child.kind != Kind::Tree {
+                found(Entry { path, kind: child.kind, oid: child.oid });
+            } else if descend(&path) {
+                if open.len() >= MAX_DEPTH {
+                    return Err(too_many());
+                }
+                let children = self.children(child.oid)?;
+                open.push((path, children, 0));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn join(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(mode: &str, name: &[u8]) -> Vec<u8> {
+        let mut line = format!("{mode} ").into_bytes();
+        line.extend_from_slice(name);
+        line.push(0);
+        line.extend_from_slice(&[7; 20]);
+        line
+    }
+
+    #[test]
+    fn kinds_and_odd_names_are_told_apart() {
+        let cases: [(&str, &[u8], Kind); 12] = [
+            ("100644", b"a.yaml", Kind::Blob),
+            ("100664", b"old.yaml", Kind::Blob),
+            ("100755", b"run", Kind::Executable),
+            ("40000", b"folder", Kind::Tree),
+            ("120000", b"link", Kind::Symlink),
+            ("160000", b"module", Kind::Submodule),
+            ("100644", b"\xff.yaml", Kind::Unnameable),
+            ("100644", b"..", Kind::Unnameable),
+            ("40000", b".GIT", Kind::Unnameable),
+            ("100644", b"a/b", Kind::Unnameable),
+            ("100644", b"a\\b", Kind::Unnameable),
+            ("100644", b"a\nb", Kind::Unnameable),
+        ];
+        let data: Vec<u8> = cases.iter().flat_map(|(mode, name, _)| line(mode, name)).collect();
+        let parsed = parse(&data).unwrap();
+        for ((_, name, kind), child) in cases.iter().zip(&parsed) {
+            assert_eq!(child.kind, *kind, "{}", String::from_utf8_lossy(name));
+            assert!(!child.name.contains('\n'));
+        }
+        assert!(parse(&data[..data.len() - 1]).is_none());
+        assert!(parse(b"100644").is_none());
+        assert!(parse(b"rubbish name\0").is_none());
+    }
+}
