@@ -1,0 +1,264 @@
+//! What check-ins and events do to the rows of one batch. No database: rows are loaded before and written after.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use sha2::{Digest as _, Sha256};
+use sluice_core::{
+    channel::Platform,
+    digest::Digest,
+    native::NativeVersion,
+    outcome::{Attribution, Event, FailureKind, Meaning, Outcome, Withhold},
+};
+
+use super::{
+    hot::{CONFIRM_SECONDS, Key},
+    model::{DeviceRow, EventId, EventRow, FailedRow, First, OutcomeRow, cut},
+    queue::Pending,
+    registry::{App, KnownVersion},
+    sql::OutcomeKey,
+    types::{Accepted, SESSION_SECONDS},
+};
+
+/// Events without a time that say the same are one when they come closer than this, in seconds. Clients and their HTTP
+/// libraries repeat a request within seconds; nothing that matters happens twice to one version in a minute.
+pub(crate) const UNTIMED_WINDOW: i64 = 60;
+
+/// A `reset` this soon after `set` is taken for a failure to start, in milliseconds.
+const SUSPICIOUS_RESET: i64 = 60_000;
+
+/// A client's clock is believed for the order of attempts when it is this close to ours, in milliseconds.
+const BELIEVED: i64 = 7 * 24 * 3_600_000;
+
+/// Health events that count as a failure of the running bundle (`evidence-gate` section 2).
+const ILL: [&str; 6] = [
+    "app_crash",
+    "app_crash_native",
+    "app_anr",
+    "webview_render_process_gone",
+    "webview_content_process_terminated",
+    "webview_javascript_error",
+];
+
+/// An event with what the batch needs, made where it is reported.
+pub(crate) struct Report {
+    pub(crate) app: Arc<App>,
+    pub(crate) key: Key,
+    pub(crate) id: EventId,
+    pub(crate) received: i64,
+    event: Event,
+    outcome: Outcome,
+}
+
+impl Report {
+    pub(crate) fn new(app: Arc<App>, event: Event, received: i64) -> Self {
+        let key = Key { app: app.id, device: event.device };
+        let mut hash = Sha256::new();
+        hash.update(key.app.to_be_bytes());
+        hash.update(key.device.as_bytes());
+        for text in [Some(&event.action), event.version.as_ref(), event.file.as_ref()] {
+            hash.update(text.map_or(u64::MAX, |t| t.len() as u64).to_be_bytes());
+            hash.update(text.map_or("", |t| t));
+        }
+        hash.update(event.timestamp.unwrap_or(i64::MIN).to_be_bytes());
+        let mut id = EventId { slot: received.div_euclid(60), hash: [0; 16] };
+        id.hash.copy_from_slice(&hash.finalize()[..16]);
+        if let Some(at) = event.timestamp {
+            id.slot = at.div_euclid(60_000);
+        }
+        let outcome = event.outcome();
+        Self { app, key, id, received, event, outcome }
+    }
+
+    /// Where the same report may already be: an untimed one in this minute or the one before.
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = EventId> {
+        let before = EventId { slot: self.id.slot - 1, hash: self.id.hash };
+        std::iter::once(self.id).chain(self.event.timestamp.is_none().then_some(before))
+    }
+
+    /// Whether it says anything about a device or a bundle.
+    pub(crate) fn speaks(&self) -> bool {
+        !self.event.probe && (self.outcome.meaning != Meaning::Neutral || self.is_reset())
+    }
+
+    fn is_reset(&self) -> bool {
+        self.event.action == "reset" && self.event.old_version.is_some()
+    }
+
+    /// Milliseconds, by the device's clock where that can be.
+    fn moment(&self) -> i64 {
+        let ours = self.received.saturating_mul(1000);
+        self.event.timestamp.filter(|at| at.abs_diff(ours) < BELIEVED.unsigned_abs()).unwrap_or(ours)
+    }
+
+    fn row(&self) -> EventRow {
+        EventRow {
+            id: self.id,
+            key: self.key,
+            action: cut(&self.event.action, 64).to_owned(),
+            version: cut(self.event.version.as_deref().unwrap_or(""), 64).to_owned(),
+            sent_at: self.event.timestamp,
+            received: self.received,
+            neutral: !self.speaks(),
+        }
+    }
+}
+
+/// The rows of a batch.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) devices: HashMap<Key, DeviceRow>,
+    pub(crate) changed_devices: HashSet<Key>,
+    pub(crate) seen: HashMap<EventId, i64>,
+    pub(crate) events: Vec<EventRow>,
+    pub(crate) outcomes: HashMap<OutcomeKey, OutcomeRow>,
+    pub(crate) changed_outcomes: HashSet<OutcomeKey>,
+    pub(crate) failed: HashMap<(Key, Digest), FailedRow>,
+    pub(crate) configuration_failures: u64,
+}
+
+impl Batch {
+    /// Notes a check-in. `self.devices` has what the database has of the device.
+    pub(crate) fn check_in(&mut self, pending: &Pending) {
+        let Pending { key, at, since, about, offered, .. } = pending;
+        let row = self.devices.entry(*key).or_insert_with(|| DeviceRow::new(*at, about.clone()));
+        row.contact(*since, *at);
+        row.about = about.clone();
+        if let Some(known) = offered {
+            row.offered = Some((known.version.to_string(), *at));
+        }
+        self.changed_devices.insert(*key);
+    }
+
+    /// A device that runs a version for a while after it was activated, without a failure, has started it.
+    pub(crate) fn confirm(&mut self, key: &OutcomeKey, at: i64) {
+        if let Some(row) = self.outcomes.get_mut(key)
+            && confirm(row, at)
+        {
+            self.changed_outcomes.insert(key.clone());
+        }
+    }
+
+    /// Notes a contact by an event. `since` is known when memory says that a session ended before.
+    pub(crate) fn contact(&mut self, key: Key, since: Option<i64>, at: i64) {
+        if let Some(row) = self.devices.get_mut(&key)
+            && (since.is_some() || at > row.last_seen + SESSION_SECONDS)
+        {
+            row.contact(since, at);
+            self.changed_devices.insert(key);
+        }
+    }
+
+    /// Whether the event is new. Once it was asked for, it is not any more.
+    pub(crate) fn admit(&mut self, report: &Report) -> Accepted {
+        let known = report.candidates().filter_map(|id| self.seen.get(&id)).any(|received| {
+            report.event.timestamp.is_some()
+                || report.received.abs_diff(*received) < UNTIMED_WINDOW.unsigned_abs()
+        });
+        if known {
+            return Accepted::Duplicate;
+        }
+        self.seen.insert(report.id, report.received);
+        self.events.push(report.row());
+        Accepted::New
+    }
+
+    /// The version that an event is about, when it is one that was ever offered.
+    pub(crate) fn target(&self, report: &Report) -> Option<Arc<KnownVersion>> {
+        if !report.speaks() {
+            return None;
+        }
+        if report.is_reset() {
+            return report.app.version(report.event.old_version.as_deref()?);
+        }
+        let named = match report.outcome.attribution {
+            Attribution::Named => report.event.version.as_deref(),
+            Attribution::LastOffered => None,
+        };
+        if let Some(named) = named {
+            return report.app.version(named);
+        }
+        let blames = matches!(report.outcome.meaning, Meaning::Failure(_) | Meaning::Weak);
+        let row = self.devices.get(&report.key).filter(|_| blames)?;
+        let (offered, _) = row.offered.as_ref()?;
+        // What already runs is not downloaded any more, except by Electron.
+        let delivery =
+            matches!(report.outcome.meaning, Meaning::Failure(FailureKind::Delivery) | Meaning::Weak);
+        if delivery && row.about.running == *offered && report.event.platform != Platform::Electron {
+            return None;
+        }
+        report.app.version(offered)
+    }
+
+    /// Takes in a new event. `target` is what [`Batch::target`] said; its outcome is loaded when there is one.
+    pub(crate) fn report(&mut self, report: &Report, target: Option<&KnownVersion>) {
+        if report.outcome.meaning == Meaning::ConfigurationFailure {
+            self.configuration_failures += 1;
+        }
+        let Some(target) = target else { return };
+        let key = (report.key, target.version.to_string());
+        let known = self.outcomes.get(&key).cloned();
+        let mut row =
+            known.clone().unwrap_or(OutcomeRow { evidence: report.event.counts(), ..OutcomeRow::default() });
+        let repeated = note(&mut row, report);
+        if known.as_ref() != Some(&row)
+            && row != (OutcomeRow { evidence: row.evidence, ..OutcomeRow::default() })
+        {
+            self.outcomes.insert(key.clone(), row);
+            self.changed_outcomes.insert(key);
+        }
+        let withheld = match report.outcome.withhold {
+            Withhold::No => false,
+            Withhold::AtOnce => true,
+            Withhold::AfterRepeats => repeated,
+        };
+        // Memory is for devices that asked for an update at least once: others are strangers.
+        if withheld && self.devices.contains_key(&report.key) {
+            self.withhold(report.key, target.digest, report.event.native, report.received);
+        }
+    }
+
+    fn withhold(&mut self, key: Key, digest: Digest, native: NativeVersion, at: i64) {
+        self.failed.entry((key, digest)).or_insert(FailedRow { key, digest, native, at });
+    }
+}
+
+/// Writes an event into an outcome. True when the deliveries failed often enough to give up.
+fn note(row: &mut OutcomeRow, report: &Report) -> bool {
+    let at = report.received;
+    let first = |slot: &mut Option<First>| {
+        slot.get_or_insert_with(|| First { at, action: cut(&report.event.action, 64).to_owned() });
+    };
+    match report.outcome.meaning {
+        Meaning::TrialStarted => _ = row.trial_at.get_or_insert(at),
+        Meaning::Success if report.event.platform == Platform::Electron && row.launch.is_some() => {}
+        Meaning::Success => _ = row.success_at.get_or_insert(at),
+        Meaning::Failure(FailureKind::Start | FailureKind::Activation) => first(&mut row.launch),
+        Meaning::Failure(FailureKind::Delivery) => {
+            first(&mut row.install);
+            return row.attempts.add(report.moment());
+        }
+        Meaning::Weak => return row.attempts.add(report.moment()),
+        Meaning::Health if ILL.contains(&&*report.event.action) => first(&mut row.health),
+        Meaning::Alive => _ = confirm(row, at),
+        Meaning::Neutral if report.is_reset() => {
+            let soon = row.trial_at.is_some_and(|trial| (at - trial) * 1000 <= SUSPICIOUS_RESET);
+            if soon && row.success_at.is_none() {
+                first(&mut row.launch);
+            }
+        }
+        Meaning::Health | Meaning::ConfigurationFailure | Meaning::Resource | Meaning::Neutral => {}
+    }
+    false
+}
+
+fn confirm(row: &mut OutcomeRow, at: i64) -> bool {
+    let started = row.trial_at.is_some_and(|trial| at - trial >= CONFIRM_SECONDS);
+    let open = row.success_at.is_none() && row.launch.is_none();
+    if started && open {
+        row.success_at = Some(at);
+    }
+    started && open
+}

@@ -1,0 +1,208 @@
+//! The last written state of recently seen devices: what makes a check-in that changes nothing cost one look-up.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, Hasher},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use sluice_core::request::DeviceKey;
+
+use super::{
+    hash::Seed,
+    registry::KnownVersion,
+    types::{CheckIn, SESSION_SECONDS},
+};
+
+const SHARDS: usize = 64;
+
+/// After this many seconds on a new version without a failure it counts as started. Twice the default
+/// `appReadyTimeout` (10 s), and more than most apps set.
+pub(crate) const CONFIRM_SECONDS: i64 = 30;
+
+/// A device of an app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) app: u32,
+    pub(crate) device: DeviceKey,
+}
+
+/// What was last written of a device.
+struct Entry {
+    /// Over everything but the times.
+    print: u64,
+    /// Latest contact.
+    seen: u32,
+    /// Latest contact that was written.
+    written: u32,
+    /// When to look again whether the running version started; 0 when there is nothing to confirm.
+    confirm: u32,
+    /// Of the running version.
+    running: u32,
+    offer: Option<Arc<KnownVersion>>,
+}
+
+/// Why a check-in has to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// The latest contact that is known in memory.
+    pub(crate) since: Option<i64>,
+}
+
+/// Two generations per shard: when the young one is full it becomes the old one, and the old one is forgotten. What is
+/// used moves back. A forgotten device costs one look into the database at its next change.
+struct Shard {
+    young: HashMap<Key, Entry, Seed>,
+    old: HashMap<Key, Entry, Seed>,
+}
+
+/// The cache.
+pub(crate) struct Hot {
+    shards: Box<[Mutex<Shard>]>,
+    generation: usize,
+    seed: Seed,
+}
+
+impl Hot {
+    pub(crate) fn new(seed: Seed, most: usize) -> Self {
+        let shard =
+            || Mutex::new(Shard { young: HashMap::with_hasher(seed), old: HashMap::with_hasher(seed) });
+        Self { shards: (0..SHARDS).map(|_| shard()).collect(), generation: (most / SHARDS / 2).max(1), seed }
+    }
+
+    /// The fingerprint of everything in a check-in whose change is worth writing.
+    pub(crate) fn print(&self, c: &CheckIn<'_>) -> u64 {
+        let mut hash = self.seed.build_hasher();
+        hash.write_u8(c.platform as u8 | u8::from(c.production) << 4 | u8::from(c.emulator) << 5);
+        for text in [c.plugin, c.native, c.os, c.running] {
+            hash.text(text);
+        }
+        for text in [c.channel, c.custom_id, c.offered.map(|o| o.version)] {
+            match text {
+                Some(text) => hash.text(text),
+                None => hash.write_u64(u64::MAX),
+            }
+        }
+        if let Some(offer) = c.offered {
+            hash.write(offer.digest.as_bytes());
+        }
+        hash.finish()
+    }
+
+    /// Compares a check-in with what was written: `None` when it changes nothing, after noting the contact. `touch` is
+    /// called with the offer of such a device.
+    pub(crate) fn changed(
+        &self,
+        key: &Key,
+        print: u64,
+        at: i64,
+        touch: impl FnOnce(&Arc<KnownVersion>),
+    ) -> Option<Change> {
+        let mut shard = self.shard(key);
+        let Some(entry) = shard.get(key, self.generation) else { return Some(Change { since: None }) };
+        let (seen, written) = (i64::from(entry.seen), i64::from(entry.written));
+        // A clock that jumped back by more than a session is believed, and the times start again.
+        let quiet = (written - SESSION_SECONDS..=written + SESSION_SECONDS).contains(&at)
+            && at <= seen + SESSION_SECONDS;
+        if entry.print == print && quiet && (entry.confirm == 0 || at < i64::from(entry.confirm)) {
+            entry.seen = entry.seen.max(short(at));
+            if let Some(offer) = &entry.offer {
+                touch(offer);
+            }
+            return None;
+        }
+        Some(Change { since: Some(seen) })
+    }
+
+    /// Notes what was handed to the writer. `running` is given when it is a version that was ever offered: when it is
+    /// new on the device, the device is looked at again [`CONFIRM_SECONDS`] later.
+    pub(crate) fn store(
+        &self,
+        key: Key,
+        print: u64,
+        at: i64,
+        running: Option<&str>,
+        offer: Option<Arc<KnownVersion>>,
+    ) {
+        #[expect(clippy::cast_possible_truncation, reason = "a fingerprint")]
+        let running = running.map_or(0, |running| self.seed.hash_one(running) as u32 | 1);
+        let mut shard = self.shard(&key);
+        let known = shard.get(&key, self.generation).filter(|entry| entry.running == running);
+        let confirm = match known {
+            Some(entry) if i64::from(entry.confirm) > at => entry.confirm,
+            None if running != 0 => short(at + CONFIRM_SECONDS),
+            _ => 0,
+        };
+        let entry = Entry { print, seen: short(at), written: short(at), confirm, running, offer };
+        shard.put(key, entry, self.generation);
+    }
+
+    /// Notes a contact by other means than a check-in. True when it has to be written: the device is not cached, or a
+    /// new session began, or the written time is old.
+    pub(crate) fn contact(&self, key: &Key, at: i64) -> Contact {
+        let mut shard = self.shard(key);
+        let Some(entry) = shard.get(key, self.generation) else { return Contact::Unknown };
+        let seen = i64::from(entry.seen);
+        entry.seen = entry.seen.max(short(at));
+        if at > i64::from(entry.written) + SESSION_SECONDS {
+            entry.written = short(at);
+            return Contact::Write { since: seen };
+        }
+        Contact::Nothing
+    }
+
+    /// Forgets a device, so that its next check-in is written whatever it says.
+    pub(crate) fn forget(&self, key: &Key) {
+        let mut shard = self.shard(key);
+        shard.young.remove(key);
+        shard.old.remove(key);
+    }
+
+    /// How many devices are cached.
+    pub(crate) fn len(&self) -> usize {
+        self.shards
+            .iter()
+            .map(|shard| {
+                let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+                shard.young.len() + shard.old.len()
+            })
+            .sum()
+    }
+
+    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
+        let hash = usize::from(key.device.as_bytes()[15]) ^ key.app as usize;
+        self.shards[hash % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a contact by other means than a check-in needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contact {
+    Unknown,
+    Write { since: i64 },
+    Nothing,
+}
+
+impl Shard {
+    fn get(&mut self, key: &Key, generation: usize) -> Option<&mut Entry> {
+        if !self.young.contains_key(key) {
+            let entry = self.old.remove(key)?;
+            self.put(*key, entry, generation);
+        }
+        self.young.get_mut(key)
+    }
+
+    fn put(&mut self, key: Key, entry: Entry, generation: usize) {
+        self.old.remove(&key);
+        if self.young.len() >= generation && !self.young.contains_key(&key) {
+            let empty = HashMap::with_hasher(*self.young.hasher());
+            self.old = std::mem::replace(&mut self.young, empty);
+        }
+        self.young.insert(key, entry);
+    }
+}
+
+/// Seconds since 1970 that fit until 2106.
+fn short(at: i64) -> u32 {
+    u32::try_from(at.max(0)).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,157 @@
+//! Questions about the fleet, asked by people, status, metrics and garbage collection. None is on a device's path.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use sluice_core::{digest::Digest, request::DeviceKey};
+use sqlx::Row as _;
+
+use super::{
+    Fleet,
+    error::FleetError,
+    hot::Key,
+    model::First,
+    sql,
+    types::{ActiveDevices, DeviceView, LastOffer, Offered, OutcomeCounts, OutcomeView},
+};
+
+/// Activity is counted over this many seconds.
+const ACTIVE_SECONDS: i64 = 7 * 24 * 3600;
+
+/// How old a count of active devices may be. It reads the whole table.
+const ACTIVE_CACHED: Duration = Duration::from_secs(60);
+
+/// The last count of active devices.
+#[derive(Default)]
+pub(crate) struct ActiveCache(tokio::sync::Mutex<Option<(Instant, Vec<ActiveDevices>)>>);
+
+impl Fleet {
+    /// Devices that were active in the last seven days per app and channel. The answer may be a minute old.
+    pub async fn active_devices(&self) -> Result<Vec<ActiveDevices>, FleetError> {
+        let mut cache = self.active.0.lock().await;
+        if let Some((at, counts)) = &*cache
+            && at.elapsed() < ACTIVE_CACHED
+        {
+            return Ok(counts.clone());
+        }
+        let rows = sqlx::query(
+            "SELECT a.name, d.channel, COUNT(*) FROM devices AS d JOIN apps AS a ON a.id = d.app \
+             WHERE d.last_seen > $1 GROUP BY a.name, d.channel ORDER BY a.name, d.channel",
+        );
+        let since = (self.shared.clock)() - ACTIVE_SECONDS;
+        let mut counts = Vec::new();
+        for row in rows.bind(since).fetch_all(&self.shared.readers).await? {
+            counts.push(ActiveDevices {
+                app: row.try_get(0)?,
+                channel: row.try_get(1)?,
+                devices: unsigned(row.try_get(2)?),
+            });
+        }
+        *cache = Some((Instant::now(), counts.clone()));
+        Ok(counts)
+    }
+
+    /// What is known of a device, as far as it is written: see [`Fleet::flush`].
+    pub async fn device(&self, app: &str, device: DeviceKey) -> Result<Option<DeviceView>, FleetError> {
+        let Some(app) = self.shared.registry.app(app) else { return Ok(None) };
+        let key = Key { app: app.id, device };
+        let mut connection = self.shared.readers.acquire().await?;
+        let Some(row) = sql::devices(&mut connection, &[key]).await?.remove(&key) else { return Ok(None) };
+        let versions =
+            app.versions().into_iter().map(|known| (key, known.version.to_string())).collect::<Vec<_>>();
+        let outcomes = sql::outcomes(&mut connection, &versions).await?;
+        let mut outcomes: Vec<_> = outcomes
+            .into_iter()
+            .map(|((_, version), row)| OutcomeView {
+                version,
+                trial_at: row.trial_at,
+                success_at: row.success_at,
+                launch_failed: row.launch.map(pair),
+                install_failed: row.install.map(pair),
+                health_failed: row.health.map(pair),
+            })
+            .collect();
+        outcomes.sort_by(|a, b| a.version.cmp(&b.version));
+        let offered = row.offered.map(|(version, at)| LastOffer {
+            digest: app.version(&version).map(|known| known.digest),
+            version,
+            at,
+        });
+        Ok(Some(DeviceView {
+            first_seen: row.first_seen,
+            last_seen: row.last_seen,
+            sessions: row.sessions,
+            gaps: row.gaps,
+            platform: row.about.platform.to_owned(),
+            plugin: row.about.plugin,
+            native: row.about.native,
+            os: row.about.os,
+            running: row.about.running,
+            channel: row.about.channel,
+            production: row.about.production,
+            emulator: row.about.emulator,
+            offered,
+            outcomes,
+            memory: self.shared.remembered.get(&key),
+        }))
+    }
+
+    /// Devices per outcome, by version, without emulators and development builds.
+    pub async fn outcome_counts(&self, app: &str) -> Result<BTreeMap<String, OutcomeCounts>, FleetError> {
+        let mut counts = BTreeMap::new();
+        let Some(app) = self.shared.registry.app(app) else { return Ok(counts) };
+        let rows = sqlx::query(
+            "SELECT version, COUNT(*), COUNT(trial_at), COUNT(success_at), COUNT(launch_failed_at), \
+             COUNT(install_failed_at), COUNT(health_failed_at) FROM outcomes WHERE app = $1 AND evidence = 1 \
+             GROUP BY version",
+        );
+        for row in rows.bind(i64::from(app.id)).fetch_all(&self.shared.readers).await? {
+            let count = |column: usize| row.try_get(column).map(unsigned);
+            let of = OutcomeCounts {
+                devices: count(1)?,
+                trials: count(2)?,
+                successes: count(3)?,
+                launch_failures: count(4)?,
+                install_failures: count(5)?,
+                health_failures: count(6)?,
+            };
+            counts.insert(row.try_get(0)?, of);
+        }
+        Ok(counts)
+    }
+
+    /// When a bundle was last offered to anybody, in seconds since 1970 and exact to a minute.
+    pub fn last_offered(&self, digest: &Digest) -> Option<i64> {
+        self.offered()
+            .into_iter()
+            .filter(|offered| offered.digest == *digest)
+            .map(|offered| offered.last)
+            .max()
+    }
+
+    /// Everything that was ever offered.
+    pub fn offered(&self) -> Vec<Offered> {
+        let mut all = Vec::new();
+        for app in self.shared.registry.apps() {
+            all.extend(app.versions().into_iter().filter(|known| known.last() > 0).map(|known| Offered {
+                app: app.name.to_string(),
+                version: known.version.to_string(),
+                digest: known.digest,
+                first: known.first,
+                last: known.last(),
+            }));
+        }
+        all.sort_by(|a, b| (&a.app, &a.version).cmp(&(&b.app, &b.version)));
+        all
+    }
+}
+
+fn pair(first: First) -> (i64, String) {
+    (first.at, first.action)
+}
+
+fn unsigned(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}

@@ -1,0 +1,189 @@
+//! Removing what is old, in bites that are small beside a commit.
+
+use sqlx::Row as _;
+
+use super::{
+    dialect::{Connection, ListStatement},
+    types::Limits,
+};
+
+/// Minutes between the device's clock and ours beyond which an event is looked for in the future.
+const FUTURE_SLOTS: i64 = 24 * 60;
+
+static DELETE_EVENTS: ListStatement =
+    ListStatement { head: "DELETE FROM events WHERE (slot, key) IN (", columns: 2, tail: ")" };
+
+static DELETE_DEVICES: ListStatement =
+    ListStatement { head: "DELETE FROM devices WHERE (app, device) IN (", columns: 2, tail: ")" };
+
+static DELETE_OUTCOMES: ListStatement =
+    ListStatement { head: "DELETE FROM outcomes WHERE (app, version, device) IN (", columns: 3, tail: ")" };
+
+/// How far the clean-up is.
+///
+/// Events are walked in the order of their slots. The walk over neutral ones never goes back (what was left behind it
+/// falls to the walk over all), so that a round does not read the meaningful ones again and again.
+#[derive(Default)]
+pub(crate) struct Cleanup {
+    neutral: Option<Cursor>,
+    all: Option<Cursor>,
+    future: Option<Cursor>,
+    device: Option<(i64, Vec<u8>)>,
+    outcome: Option<(i64, String, Vec<u8>)>,
+}
+
+type Cursor = (i64, Vec<u8>);
+
+/// What one bite did.
+pub(crate) struct Bite {
+    pub(crate) removed: u64,
+    /// There is more to do at once.
+    pub(crate) more: bool,
+}
+
+impl Cleanup {
+    /// Takes one bite of everything. Each part is a transaction of its own.
+    pub(crate) async fn bite(
+        &mut self,
+        connection: &mut Connection,
+        limits: &Limits,
+        now: i64,
+    ) -> Result<Bite, sqlx::Error> {
+        let (neutral, old) = (now - limits.keep_neutral, now - limits.keep_events);
+        let slot = |seconds: i64| seconds.div_euclid(60);
+        let walks = [
+            (&mut self.neutral, i64::MIN, slot(neutral), neutral, true, false),
+            (&mut self.all, i64::MIN, slot(old), old, false, true),
+            (&mut self.future, slot(now) + FUTURE_SLOTS, i64::MAX, old, false, true),
+        ];
+        let mut bite = Bite { removed: 0, more: false };
+        for (cursor, from, to, received, only_neutral, again) in walks {
+            let walk = Walk { from, to, received, only_neutral };
+            let (removed, full) = walk.bite(connection, cursor, limits.bite).await?;
+            bite.removed += removed;
+            bite.more |= full;
+            if again && !full {
+                *cursor = None;
+            }
+        }
+        let old = now - limits.keep_devices;
+        bite.removed += self.devices(connection, limits.bite, old).await?;
+        bite.removed += self.outcomes(connection, limits.bite, old).await?;
+        let failed = now - sluice_core::memory::FAILED_FOR_SECONDS;
+        bite.removed += delete(connection, "DELETE FROM failed WHERE at <= $1", failed).await?;
+        bite.removed += delete(connection, "DELETE FROM overrides WHERE expires <= $1", now).await?;
+        Ok(bite)
+    }
+
+    /// Looks at the next devices; a round takes as many clean-ups as there are bites in the table.
+    async fn devices(
+        &mut self,
+        connection: &mut Connection,
+        most: u32,
+        old: i64,
+    ) -> Result<u64, sqlx::Error> {
+        let (app, device) = self.device.take().unwrap_or((i64::MIN, Vec::new()));
+        let rows = sqlx::query(
+            "SELECT app, device, last_seen FROM devices WHERE (app, device) > ($1, $2) ORDER BY app, device LIMIT $3",
+        );
+        let rows = rows.bind(app).bind(device).bind(i64::from(most)).fetch_all(&mut *connection).await?;
+        let mut gone = Vec::new();
+        for row in &rows {
+            let key: (i64, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
+            if row.try_get::<i64, _>(2)? < old {
+                gone.push(key.clone());
+            }
+            self.device = Some(key);
+        }
+        if rows.len() < most as usize {
+            self.device = None;
+        }
+        DELETE_DEVICES
+            .write(connection, &gone, |(app, device), values| {
+                values.add(*app).add(&device[..]);
+            })
+            .await
+    }
+
+    async fn outcomes(
+        &mut self,
+        connection: &mut Connection,
+        most: u32,
+        old: i64,
+    ) -> Result<u64, sqlx::Error> {
+        let (app, version, device) = self.outcome.take().unwrap_or((i64::MIN, String::new(), Vec::new()));
+        let rows = sqlx::query(
+            "SELECT app, version, device, trial_at, success_at, launch_failed_at, install_failed_at, \
+             health_failed_at, install_last_at / 1000 FROM outcomes WHERE (app, version, device) > ($1, $2, $3) \
+             ORDER BY app, version, device LIMIT $4",
+        );
+        let rows = rows.bind(app).bind(version).bind(device).bind(i64::from(most));
+        let rows = rows.fetch_all(&mut *connection).await?;
+        let mut gone = Vec::new();
+        for row in &rows {
+            let key: (i64, String, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            let mut newest = i64::MIN;
+            for column in 3..=8 {
+                newest = newest.max(row.try_get::<Option<i64>, _>(column)?.unwrap_or(i64::MIN));
+            }
+            if newest < old {
+                gone.push(key.clone());
+            }
+            self.outcome = Some(key);
+        }
+        if rows.len() < most as usize {
+            self.outcome = None;
+        }
+        DELETE_OUTCOMES
+            .write(connection, &gone, |(app, version, device), values| {
+                values.add(*app).add(&**version).add(&device[..]);
+            })
+            .await
+    }
+}
+
+/// A range of slots, and what of it is removed.
+struct Walk {
+    from: i64,
+    to: i64,
+    /// Only what was received before this.
+    received: i64,
+    only_neutral: bool,
+}
+
+impl Walk {
+    /// Looks at the next rows. Returns how many it removed, and whether it stopped before the end.
+    async fn bite(
+        &self,
+        connection: &mut Connection,
+        cursor: &mut Option<Cursor>,
+        most: u32,
+    ) -> Result<(u64, bool), sqlx::Error> {
+        let (slot, key) = cursor.clone().unwrap_or((self.from, Vec::new()));
+        let rows = sqlx::query(
+            "SELECT slot, key, received, neutral FROM events WHERE (slot, key) > ($1, $2) AND slot < $3 \
+             ORDER BY slot, key LIMIT $4",
+        );
+        let rows = rows.bind(slot).bind(key).bind(self.to).bind(i64::from(most));
+        let rows = rows.fetch_all(&mut *connection).await?;
+        let mut gone: Vec<Cursor> = Vec::new();
+        for row in &rows {
+            let key: Cursor = (row.try_get(0)?, row.try_get(1)?);
+            let old = row.try_get::<i64, _>(2)? < self.received;
+            if old && (!self.only_neutral || row.try_get::<i64, _>(3)? != 0) {
+                gone.push(key.clone());
+            }
+            *cursor = Some(key);
+        }
+        let removed = DELETE_EVENTS
+            .write(connection, &gone, |(slot, key), values| {
+                values.add(*slot).add(&key[..]);
+            })
+            .await?;
+        Ok((removed, rows.len() == most as usize))
+    }
+}
+
+async fn delete(connection: &mut Connection, sql: &'static str, before: i64) -> Result<u64, sqlx::Error> {
+    Ok(sqlx::query(sql).bind(before).execute(connection).await?.rows_affected())
+}

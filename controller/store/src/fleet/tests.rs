@@ -1,0 +1,242 @@
+//! The conformance suite over the embedded file, and the faults of files.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use async_trait::async_trait;
+use sluice_core::memory::OverrideBy;
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+
+use super::{
+    Accepted, Clock, Fleet, FleetError, Limits,
+    testing::{self, APP, Hands, Place, bundle, check, device, event},
+};
+
+struct File(tempfile::TempDir);
+
+impl File {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("fleet.db")
+    }
+}
+
+#[async_trait]
+impl Place for File {
+    async fn open(&self, clock: Clock, limits: Limits) -> Result<Fleet, FleetError> {
+        Fleet::open_with(&self.path(), clock, limits).await
+    }
+}
+
+macro_rules! conformance {
+    ($($name:ident),* $(,)?) => {
+        mod conformance {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::testing::$name(&super::File::new()).await;
+                }
+            )*
+        }
+    };
+}
+
+conformance!(
+    a_clock_that_goes_back,
+    active_bundle_is_not_blamed,
+    bursts_count_once,
+    deliveries_fail_three_times,
+    duplicates,
+    full_queues_refuse,
+    odd_times,
+    old_rows_go,
+    only_changes_are_written,
+    overrides_last,
+    strangers_and_unknown_names,
+    survives_a_restart,
+    what_is_remembered_of_devices,
+    what_success_is,
+);
+
+#[tokio::test]
+async fn a_file_has_one_owner() {
+    let file = File::new();
+    let hands = Hands::default();
+    let first = Fleet::open(&file.path(), hands.clock()).await.unwrap();
+    let second = Fleet::open(&file.path(), hands.clock()).await;
+    assert!(matches!(second, Err(FleetError::InUse { .. })), "{second:?}");
+    first.close().await.unwrap();
+    Fleet::open(&file.path(), hands.clock()).await.unwrap();
+}
+
+async fn set_meta(path: &Path, sql: &'static str) {
+    let mut connection = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+    sqlx::query(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn formats_of_later_releases() {
+    let file = File::new();
+    let hands = Hands::default();
+    let fleet = Fleet::open(&file.path(), hands.clock()).await.unwrap();
+    fleet.check_in(&check(1, hands.now(), "1.0.0", None));
+    fleet.close().await.unwrap();
+    // The next release added something that this one can live with.
+    set_meta(&file.path(), "UPDATE meta SET value = '2' WHERE name = 'schema'").await;
+    set_meta(&file.path(), "ALTER TABLE devices ADD COLUMN tomorrow TEXT").await;
+    let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                 VALUES (2, 'tomorrow', 1, x'00', 0)";
+    set_meta(&file.path(), later).await;
+    let fleet = Fleet::open(&file.path(), hands.clock()).await.unwrap();
+    fleet.check_in(&check(1, hands.now(), "1.0.1", None));
+    fleet.flush().await.unwrap();
+    assert_eq!(fleet.device(APP, device(1)).await.unwrap().unwrap().running, "1.0.1");
+    fleet.close().await.unwrap();
+    // A far newer one did not.
+    set_meta(&file.path(), "UPDATE meta SET value = '7' WHERE name IN ('schema', 'readable_by')").await;
+    let refused = Fleet::open(&file.path(), hands.clock()).await.unwrap_err();
+    assert!(
+        matches!(refused, FleetError::Newer { found: 7, readable_by: 7, understood: 1, .. }),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("newer release"));
+}
+
+#[tokio::test]
+async fn damage_is_said() {
+    let file = File::new();
+    std::fs::write(file.path(), vec![b'x'; 8192]).unwrap();
+    let refused = Fleet::open(&file.path(), Hands::default().clock()).await;
+    assert!(matches!(refused, Err(FleetError::Corrupt { .. })), "{refused:?}");
+    let nowhere = Fleet::open(&file.0.path().join("no/such/fleet.db"), Hands::default().clock()).await;
+    assert!(matches!(nowhere, Err(FleetError::Open { .. })), "{nowhere:?}");
+}
+
+/// SQLite's own bound on pages stands for a disk that is full.
+#[tokio::test]
+async fn a_full_disk_refuses_and_recovers() {
+    let file = File::new();
+    let hands = Hands::default();
+    let limits = Limits { max_pages: Some(64), keep_neutral: 10, ..Limits::default() };
+    let fleet = Fleet::open_with(&file.path(), hands.clock(), limits).await.unwrap();
+    let digest = bundle("2.0.0");
+    fleet.check_in(&check(1, hands.now(), "1.0.0", Some(("2.0.0", &digest))));
+    fleet.set_channel(APP, device(1), "beta".parse().unwrap(), OverrideBy::Device, None).await.unwrap();
+    let batch = |n: i64| {
+        (0..200)
+            .map(|i| event(1, "download_1", Some("2.0.0"), Some(hands.now() * 1000 + n * 200 + i)))
+            .collect()
+    };
+    let mut acknowledged = 0;
+    let refused = loop {
+        match fleet.record(batch(acknowledged)).await {
+            Ok(_) => acknowledged += 1,
+            Err(error) => break error,
+        }
+        assert!(acknowledged < 1000, "the disk never fills");
+    };
+    assert!(matches!(refused, FleetError::Full) && refused.is_temporary(), "{refused}");
+    assert!(fleet.figures().last_error.is_some_and(|e| e.contains("full")));
+    // Decisions go on, and memory is what was committed.
+    assert!(fleet.memory(APP, device(1)).is_some_and(|m| m.channel.is_some()));
+    fleet.check_in(&check(2, hands.now(), "1.0.0", Some(("2.0.0", &digest))));
+    assert!(fleet.record(batch(acknowledged)).await.is_err());
+    assert!(fleet.figures().dropped_check_ins > 0);
+    // What was acknowledged is there.
+    let again = fleet.record(batch(0)).await.unwrap();
+    assert!(again.iter().all(|a| *a == Accepted::Duplicate));
+    // Space comes back, and so does everything else by itself.
+    hands.pass(3_600);
+    assert!(fleet.clean_up().await.unwrap() > 0);
+    fleet.record(batch(acknowledged + 1)).await.unwrap();
+    fleet.check_in(&check(2, hands.now(), "1.0.0", Some(("2.0.0", &digest))));
+    fleet.flush().await.unwrap();
+    assert!(fleet.device(APP, device(2)).await.unwrap().is_some());
+    assert_eq!(fleet.figures().last_error, None);
+    fleet.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_of_a_device_is_printed() {
+    let file = File::new();
+    let fleet = Fleet::open(&file.path(), Hands::default().clock()).await.unwrap();
+    let mut named = check(1, testing::START, "1.0.0", None);
+    named.custom_id = Some("somebody@example.org");
+    fleet.check_in(&named);
+    fleet.close().await.unwrap();
+    let bytes = std::fs::read(file.path()).unwrap();
+    assert!(!bytes.windows(8).any(|w| w == b"somebody"), "the custom id is in the file");
+    assert_eq!(format!("{fleet:?}"), "Fleet { .. }");
+}
+
+const CHILD: &str = "SLUICE_FLEET_CHILD";
+
+/// Runs in a process of its own, which the test below kills.
+#[tokio::test]
+#[ignore = "started by a_killed_process_loses_nothing_acknowledged"]
+async fn child_that_writes_until_it_is_killed() {
+    let Some(path) = std::env::var_os(CHILD) else { return };
+    let hands = Hands::default();
+    let fleet = Fleet::open(Path::new(&path), hands.clock()).await.unwrap();
+    for n in 0.. {
+        fleet.check_in(&check(n, hands.now(), "1.0.0", Some(("2.0.0", &bundle("2.0.0")))));
+        let name = format!("c{n}").parse().unwrap();
+        let (chosen, recorded) = tokio::join!(
+            fleet.set_channel(APP, device(n), name, OverrideBy::Device, None),
+            fleet.record(vec![event(n, "update_fail", Some("2.0.0"), Some(1))]),
+        );
+        if chosen.is_ok() && recorded.is_ok() {
+            eprintln!("ack {n}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_killed_process_loses_nothing_acknowledged() {
+    let file = File::new();
+    let hands = Hands::default();
+    let mut begin = 0;
+    for round in 1..=3 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--ignored",
+                "--exact",
+                "--nocapture",
+                "fleet::tests::child_that_writes_until_it_is_killed",
+            ])
+            .env(CHILD, file.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut last = None;
+        let mut killed = false;
+        while let Some(Ok(line)) = lines.next() {
+            last = line.strip_prefix("ack ").map(|n| n.parse::<u64>().unwrap()).or(last);
+            if last.is_some_and(|n| n >= 40 * round) && !killed {
+                child.kill().unwrap();
+                killed = true;
+            }
+        }
+        child.wait().unwrap();
+        let last = last.expect("the child acknowledged something");
+        let fleet = Fleet::open(&file.path(), hands.clock()).await.unwrap();
+        for n in begin..=last {
+            let again = fleet.record(vec![event(n, "update_fail", Some("2.0.0"), Some(1))]).await.unwrap();
+            assert_eq!(again, [Accepted::Duplicate], "event {n} of {last}, round {round}");
+            let memory = fleet.memory(APP, device(n)).unwrap();
+            assert_eq!(memory.failed.len(), 1);
+            assert_eq!(memory.channel.as_ref().unwrap().channel.as_str(), format!("c{n}"));
+        }
+        fleet.close().await.unwrap();
+        begin = last;
+    }
+}
