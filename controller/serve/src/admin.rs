@@ -1,0 +1,191 @@
+//! The admin side: health, metrics, and an API for people and tools. It listens on the loopback interface unless told
+//! otherwise.
+//!
+//! Health and metrics need no token and tell nothing of devices. Everything under `/api/` needs the bearer token.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use utoipa::{OpenApi as _, ToSchema};
+
+use crate::{
+    metrics,
+    site::Site,
+};
+
+mod explain;
+mod openapi;
+mod ready;
+mod token;
+
+pub use explain::{Explanation, Outcome};
+pub use openapi::document;
+pub use ready::Readiness;
+pub use token::{Token, WeakToken};
+
+use crate::device::DeviceServer;
+
+/// What the admin side shows and who may see it.
+#[derive(Debug)]
+pub struct Admin {
+    device: Arc<DeviceServer>,
+    token: Token,
+    /// Cancelled when the program is about to stop: it is not ready any more.
+    stopping: CancellationToken,
+}
+
+/// An error of the API.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ApiError {
+    /// Stable, for machines.
+    pub error: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+    #[serde(skip)]
+    #[schema(ignore)]
+    status: StatusCode,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, error: &'static str, message: impl Into<String>) -> Self {
+        Self { error, message: message.into(), status }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (self.status, Json(self)).into_response()
+    }
+}
+
+impl Admin {
+    /// The admin side of a device server.
+    pub fn new(device: Arc<DeviceServer>, token: Token, stopping: CancellationToken) -> Arc<Self> {
+        Arc::new(Self { device, token, stopping })
+    }
+
+    /// What the admin listener serves.
+    pub fn site(self: &Arc<Self>) -> Site {
+        let api = Router::new()
+            .route("/status", get(status))
+            .route("/explain", post(explain::explain))
+            .route("/openapi.json", get(openapi_json))
+            .fallback(unknown)
+            .layer(middleware::from_fn_with_state(self.clone(), authorise));
+        let router = Router::new()
+            .route("/", get(front))
+            .route("/healthz", get(healthy))
+            .route("/readyz", get(ready))
+            .route("/metrics", get(scrape))
+            .nest("/api/v1", api)
+            .fallback(unknown)
+            .method_not_allowed_fallback(wrong_method)
+            .layer(middleware::map_response(harden))
+            .with_state(self.clone());
+        Site::admin(router, self.device.metrics.clone())
+    }
+}
+
+async fn authorise(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+    if admin.token.is_in(request.headers()) {
+        return next.run(request).await;
+    }
+    let error = ApiError::new(
+        StatusCode::UNAUTHORIZED,
+        "unauthorized",
+        "send the header `Authorization: Bearer <token>` with the token from the file that the program made under its \
+         data directory",
+    );
+    let mut response = error.into_response();
+    response
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"sluice\""));
+    response
+}
+
+/// Nothing of the admin side is kept, framed or taken for another type.
+async fn harden(mut response: Response) -> Response {
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+        ),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn front() -> Response {
+    let page = include_str!("admin/front.html");
+    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response()
+}
+
+async fn healthy() -> Response {
+    Json(serde_json::json!({ "status": "ok" })).into_response()
+}
+
+async fn ready(State(admin): State<Arc<Admin>>) -> Response {
+    let readiness = Readiness::of(&admin.device.views, admin.stopping.is_cancelled());
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness)).into_response()
+}
+
+async fn scrape(State(admin): State<Arc<Admin>>) -> Response {
+    match admin.device.metrics.text() {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(std::fmt::Error) => ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the metrics cannot be written; please report this",
+        )
+        .into_response(),
+    }
+}
+
+/// What the installation says of itself: the repositories, each release, each channel, and the problems found.
+#[utoipa::path(
+    get,
+    path = "/api/v1/status",
+    tag = "status",
+    responses(
+        (status = 200, description = "The state of repositories, releases and channels", body = openapi::Status),
+        (status = 401, description = "No token, or a wrong one", body = ApiError),
+    ),
+    security(("token" = []))
+)]
+async fn status(State(admin): State<Arc<Admin>>) -> Response {
+    Json(&*admin.device.views.status.load_full()).into_response()
+}
+
+async fn openapi_json() -> Response {
+    Json(openapi::Document::openapi()).into_response()
+}
+
+async fn unknown() -> ApiError {
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "there is nothing at this address; /api/v1/openapi.json lists what there is",
+    )
+}
+
+async fn wrong_method() -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this address does not answer this method; /api/v1/openapi.json lists what there is",
+    )
+}

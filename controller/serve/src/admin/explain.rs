@@ -1,0 +1,220 @@
+//! `POST /api/v1/explain`: what a device is answered, byte for byte, and why.
+//!
+//! The body is the update check as the device sends it. The id is in the body, never in the address, and the answer
+//! does not repeat it. Nothing is noted of such a request.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    response::{IntoResponse as _, Response},
+};
+use serde::Serialize;
+use sluice_core::{decide, memory::OverrideBy};
+use sluice_store::fleet::DeviceView;
+use utoipa::ToSchema;
+
+use super::{Admin, ApiError, openapi};
+use crate::{
+    body,
+    metrics::answer_name,
+    protocol::{Reply, update},
+    views::Views,
+};
+
+/// An answer explained.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// `update`, `builtin`, or the code of the refusal.
+    pub answer: String,
+    /// The HTTP status that the device gets.
+    pub status: u16,
+    /// The body that the device gets, exactly.
+    pub body: String,
+    /// The steps of the decision as sentences, in their order.
+    pub trace: Vec<String>,
+    /// Generation of the snapshot that the decision was made with.
+    pub generation: u64,
+    /// What is known of the device; nothing when it never asked.
+    pub device: Option<Device>,
+}
+
+/// What is known of a device.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(
+    missing_docs,
+    reason = "the fields are those of `sluice_store::fleet::DeviceView`, with times as RFC 3339"
+)]
+pub struct Device {
+    pub first_seen: String,
+    pub last_seen: String,
+    pub sessions: i64,
+    pub gap_seconds: Vec<u32>,
+    pub platform: String,
+    pub plugin: String,
+    pub native: String,
+    pub os: String,
+    pub running: String,
+    pub channel: Option<String>,
+    pub production: bool,
+    pub emulator: bool,
+    pub last_offer: Option<LastOffer>,
+    pub outcomes: Vec<Outcome>,
+    /// The channel that the device was put on by name.
+    pub channel_override: Option<ChannelOverride>,
+    /// Bundle digests that are not offered again for now because they failed here.
+    pub failed: Vec<String>,
+}
+
+/// The newest offer.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[expect(missing_docs, reason = "named after what they are")]
+pub struct LastOffer {
+    pub version: String,
+    pub at: String,
+}
+
+/// The channel that a device was put on.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ChannelOverride {
+    /// Its name.
+    pub channel: String,
+    /// `device` or `support`.
+    pub by: String,
+}
+
+/// What became of one version.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "named after what they are")]
+pub struct Outcome {
+    pub version: String,
+    pub activated: Option<String>,
+    pub started: Option<String>,
+    pub launch_failed: Option<Failure>,
+    pub install_failed: Option<Failure>,
+    pub health_failed: Option<Failure>,
+}
+
+/// A failure.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Failure {
+    /// When.
+    pub at: String,
+    /// The reported action.
+    pub action: String,
+}
+
+/// Bytes of a request: as on the device side.
+const MOST: usize = 64 * 1024;
+
+/// Explains the answer to an update check.
+#[utoipa::path(
+    post,
+    path = "/api/v1/explain",
+    tag = "devices",
+    request_body(content = openapi::DeviceRequest, description = "The update check as the device sends it"),
+    responses(
+        (status = 200, description = "The answer, and why", body = Explanation),
+        (status = 401, description = "No token, or a wrong one", body = ApiError),
+        (status = 413, description = "More than 64 KiB"),
+        (status = 503, description = "The fleet store cannot be read", body = ApiError),
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn explain(State(admin): State<Arc<Admin>>, request: Request) -> Response {
+    let body = match body::read(request.into_body(), MOST, Duration::from_secs(10)).await {
+        Ok(body) => body,
+        Err(error) => return error.into_response(),
+    };
+    let now = jiff::Timestamp::now().as_second();
+    let device = &admin.device;
+    match of(&device.views, &device.settings.download_url, &body, now).await {
+        Ok(explanation) => Json(explanation).into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Explains an update check against what is served.
+async fn of(views: &Views, download_url: &str, body: &[u8], now: i64) -> Result<Explanation, ApiError> {
+    let snapshot = views.snapshot.load_full();
+    let generation = snapshot.root.generation;
+    let checked = match update::parse(body) {
+        Ok(checked) => checked,
+        Err(invalid) => {
+            let reply = invalid.reply();
+            let trace = vec![format!("The request cannot be read: {invalid}.")];
+            return Ok(explanation(invalid.code(), &reply, trace, generation));
+        }
+    };
+    let request = checked.request();
+    let memory = views.fleet.memory(request.app_id, request.device);
+    let decision = decide::decide(&snapshot, memory.as_deref(), &request, now);
+    let reply = update::render(&decision.answer, &request, download_url);
+    let trace = decision.trace.iter().map(ToString::to_string).collect();
+    let mut explanation = explanation(answer_name(&decision.answer), &reply, trace, generation);
+    let view = views.fleet.device(request.app_id, request.device).await.map_err(|error| {
+        let message = format!("the fleet store cannot be read ({error}); try again later");
+        ApiError::new(http::StatusCode::SERVICE_UNAVAILABLE, "fleet_store_unavailable", message)
+    })?;
+    explanation.device = view.map(device);
+    Ok(explanation)
+}
+
+fn explanation(answer: &str, reply: &Reply, trace: Vec<String>, generation: u64) -> Explanation {
+    Explanation {
+        answer: answer.to_owned(),
+        status: reply.status,
+        body: String::from_utf8_lossy(&reply.body).into_owned(),
+        trace,
+        generation,
+        device: None,
+    }
+}
+
+fn device(view: DeviceView) -> Device {
+    let memory = view.memory.as_deref();
+    let channel_override = memory.and_then(|m| m.channel.as_ref()).map(|o| ChannelOverride {
+        channel: o.channel.to_string(),
+        by: match o.by {
+            OverrideBy::Device => "device".to_owned(),
+            OverrideBy::Support => "support".to_owned(),
+        },
+    });
+    let failed = memory.map(|m| m.failed.iter().map(|f| f.digest.to_string()).collect()).unwrap_or_default();
+    let failure = |failed: Option<(i64, String)>| failed.map(|(at, action)| Failure { at: time(at), action });
+    let outcomes = view.outcomes.into_iter().map(|o| Outcome {
+        version: o.version,
+        activated: o.trial_at.map(time),
+        started: o.success_at.map(time),
+        launch_failed: failure(o.launch_failed),
+        install_failed: failure(o.install_failed),
+        health_failed: failure(o.health_failed),
+    });
+    Device {
+        first_seen: time(view.first_seen),
+        last_seen: time(view.last_seen),
+        sessions: view.sessions,
+        gap_seconds: view.gaps,
+        platform: view.platform,
+        plugin: view.plugin,
+        native: view.native,
+        os: view.os,
+        running: view.running,
+        channel: view.channel,
+        production: view.production,
+        emulator: view.emulator,
+        last_offer: view.offered.map(|o| LastOffer { version: o.version, at: time(o.at) }),
+        outcomes: outcomes.collect(),
+        channel_override,
+        failed,
+    }
+}
+
+/// Seconds since 1970 in the form of RFC 3339.
+fn time(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string())
+}

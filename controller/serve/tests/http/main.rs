@@ -1,0 +1,11 @@
+//! The device and admin sides over real TCP connections.
+
+#![allow(missing_docs, reason = "tests")]
+
+mod admin;
+mod devices;
+mod downloads;
+mod transport;
+mod webhooks;
+mod wire;
+mod world;
