@@ -122,6 +122,7 @@ struct Row {
 const ALL: Threshold = Some((0, 0));
 const NEVER: Threshold = None;
 
+#[expect(clippy::unnecessary_wraps, reason = "a threshold among others that may be absent")]
 const fn at(minor: u32, patch: u32) -> Threshold {
     Some((minor, patch))
 }

@@ -215,10 +215,8 @@ fn key_conflict<'s>(bundle: &'s ServedBundle, request: &Request<'_>) -> Option<S
     let electron = client.platform == Platform::Electron;
     match (&bundle.offer.key_id, request.key_id) {
         // Electron verifies nothing, so that its key does not matter; and it decrypts nothing.
-        (None, _) if electron => None,
+        (None, device_key) => (device_key.is_some() && !electron).then_some(Step::PlainForKey),
         (Some(_), _) if electron => Some(Step::EncryptedForElectron),
-        (None, None) => None,
-        (None, Some(_)) => Some(Step::PlainForKey),
         (Some(_), _) if !client.has(Feature::PublicKey) => Some(Step::EncryptedForOld),
         (Some(_), None) if client.has(Feature::KeyId) => Some(Step::EncryptedForKeyless),
         (Some(_), None) => None,
@@ -231,7 +229,7 @@ fn key_conflict<'s>(bundle: &'s ServedBundle, request: &Request<'_>) -> Option<S
 }
 
 /// Rule 7.
-fn platform_off<'s>(access: &Access, request: &Request<'_>, trace: &mut Trace<'s>) -> Option<RefusalCode> {
+fn platform_off(access: &Access, request: &Request<'_>, trace: &mut Trace<'_>) -> Option<RefusalCode> {
     let platform = request.platform();
     if access.platforms.contains(platform) {
         return None;
@@ -275,7 +273,7 @@ fn out_of_policy<'s>(
 }
 
 /// Rules 15 to 18.
-fn switched_off<'s>(access: &Access, request: &Request<'_>, trace: &mut Trace<'s>) -> Option<RefusalCode> {
+fn switched_off(access: &Access, request: &Request<'_>, trace: &mut Trace<'_>) -> Option<RefusalCode> {
     let code = match (request.production, request.emulator) {
         (true, _) if !access.production => RefusalCode::DisableProdBuild,
         (false, _) if !access.development => RefusalCode::DisableDevBuild,

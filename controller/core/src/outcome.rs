@@ -186,8 +186,9 @@ pub fn outcome(action: &str, client: Client) -> Outcome {
         // Electron's is an app-ready timeout after an activation, and it names the bundle.
         "set_fail" if electron => (Meaning::Failure(Start), Named),
         "set_fail" => (Meaning::Failure(Activation), target),
-        "finish_download_fail" | "decrypt_fail" => (Meaning::Failure(Delivery), target),
-        "manifest_path_fail"
+        "finish_download_fail"
+        | "decrypt_fail"
+        | "manifest_path_fail"
         | "download_manifest_file_fail"
         | "download_manifest_checksum_fail"
         | "download_manifest_brotli_fail"

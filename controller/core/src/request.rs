@@ -55,6 +55,7 @@ pub const PROBE_ID: &str = "00000000-0000-0000-0000-000000000000";
 
 /// An update check.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts that a device states")]
 pub struct Request<'a> {
     /// Reverse-domain id of the app, as sent.
     pub app_id: &'a str,

@@ -173,6 +173,10 @@ pub struct ServedBundle {
     pub version: Version,
     /// Its text, which devices know it by.
     pub name: String,
+    /// SHA-256 of the zip in hexadecimal: the checksum that devices compare, and the name in the download URL.
+    pub sha256: String,
+    /// CRC-32 of the zip in hexadecimal, the checksum of old clients.
+    pub crc32: String,
     /// Everything else.
     pub offer: Offer,
 }
@@ -185,7 +189,8 @@ impl App {
             .into_iter()
             .map(|(version, offer)| {
                 let name = version.to_string();
-                (version.clone(), Arc::new(ServedBundle { version, name, offer }))
+                let (sha256, crc32) = (offer.zip.sha256.to_string(), format!("{:08x}", offer.zip.crc32));
+                (version.clone(), Arc::new(ServedBundle { version, name, sha256, crc32, offer }))
             })
             .collect();
         let channels = channels
@@ -197,13 +202,13 @@ impl App {
                         let stable = match stable {
                             None => None,
                             Some(Target::Builtin) => Some(Served::Builtin),
-                            Some(Target::Release(version)) => match bundles.get(&version) {
-                                Some(bundle) => Some(Served::Bundle(bundle.clone())),
-                                None => {
+                            Some(Target::Release(version)) => {
+                                let Some(bundle) = bundles.get(&version) else {
                                     let (app, channel) = (app.clone(), channel.clone());
                                     return Err(InvalidShard::MissingOffer { app, channel, version });
-                                }
-                            },
+                                };
+                                Some(Served::Bundle(bundle.clone()))
+                            }
                         };
                         Ok(ServedLine { native, platforms, stable })
                     })
@@ -231,6 +236,11 @@ impl App {
     /// The public channel for a platform.
     pub fn public_channel(&self, platform: Platform) -> Option<&ServedChannel> {
         self.public[platform as usize].map(|index| &self.channels[index])
+    }
+
+    /// Every bundle that the app offers.
+    pub fn bundles(&self) -> impl Iterator<Item = &Arc<ServedBundle>> {
+        self.bundles.values()
     }
 
     /// The bundle that the app offers under the name `version`.

@@ -142,6 +142,10 @@ fn short(decision: &Decision<'_>) -> (String, &'static str) {
 fn expect(device: &Device, snapshot: &Snapshot, answer: &str, step: &str) {
     let decision = device.asks(snapshot);
     assert_eq!(short(&decision), (answer.to_owned(), step), "{:?}", decision.trace);
+    for step in decision.trace.iter() {
+        let sentence = step.to_string();
+        assert!(sentence.ends_with('.') && !sentence.starts_with(|c: char| c.is_lowercase()), "{sentence}");
+    }
 }
 
 #[test]

@@ -268,13 +268,13 @@ fn list<'s>(snapshot: &'s Snapshot, lister: &Lister<'_>) -> Vec<answer::Listed<'
             && (if lister.production { access.production } else { access.development })
             && (access.public || access.self_assign)
     };
-    let listed = |channel: &'s ServedChannel| answer::Listed {
+    let entry = |channel: &'s ServedChannel| answer::Listed {
         id: channel_id(app.id.as_str(), channel.name.as_str()),
         name: channel.name.as_str(),
         public: channel.access.public,
         allow_self_set: channel.access.self_assign,
     };
-    app.channels().iter().filter(open).map(listed).collect()
+    app.channels().iter().filter(open).map(entry).collect()
 }
 
 /// The id of a channel in lists: 31 bits of the SHA-256 of app and channel, so that nothing has to be stored for it.

@@ -91,6 +91,7 @@ pub(super) enum Native {
 
 /// A request with its common fields checked and normalised. It borrows from the bytes it was read from.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts that a device states")]
 pub struct Checked<'a> {
     app_id: Value<'a>,
     /// The device.

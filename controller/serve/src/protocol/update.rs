@@ -28,7 +28,7 @@ pub fn parse(body: &[u8]) -> Result<Checked<'_>, Invalid> {
 
 /// The path of a bundle's zip below the download URL.
 pub fn download_path(bundle: &ServedBundle) -> String {
-    format!("/bundles/{}.zip", bundle.offer.zip.sha256)
+    format!("/bundles/{}.zip", bundle.sha256)
 }
 
 /// Writes the answer in the form that the client understands. `base_url` has no trailing slash.
@@ -45,16 +45,10 @@ pub fn render(answer: &Answer<'_>, request: &Request<'_>, base_url: &str) -> Rep
 /// A success answer has none of the keys `error`, `message` and `kind`: any of them stops the update on some client.
 /// Nor has it a manifest until deltas are served: an empty one makes an empty bundle.
 fn render_update(bundle: &ServedBundle, request: &Request<'_>, base_url: &str) -> Reply {
-    let mut sha256 = [0; 64];
-    hex::encode_to_slice(bundle.offer.zip.sha256.as_bytes(), &mut sha256)
-        .expect("64 characters hold 32 bytes");
-    let sha256 = std::str::from_utf8(&sha256).expect("hexadecimal is ASCII");
-    let mut crc32 = [0; 8];
-    hex::encode_to_slice(bundle.offer.zip.crc32.to_be_bytes(), &mut crc32)
-        .expect("8 characters hold 4 bytes");
-    let crc32 = std::str::from_utf8(&crc32).expect("hexadecimal is ASCII");
+    let ServedBundle { sha256, crc32, offer, .. } = bundle;
     let checksum = if request.client.has(Feature::Sha256Checksum) { sha256 } else { crc32 };
-    let mut body = Writer::with_capacity(256 + base_url.len());
+    let more = offer.link.as_ref().map_or(0, String::len) + offer.notes.as_ref().map_or(0, String::len);
+    let mut body = Writer::with_capacity(320 + base_url.len() + more);
     body.object(|o| {
         o.text("version", &bundle.name);
         o.texts("url", &[base_url, "/bundles/", sha256, ".zip"]);
@@ -67,8 +61,8 @@ fn render_update(bundle: &ServedBundle, request: &Request<'_>, base_url: &str) -
                     o.text(key, text);
                 }
             };
-            optional("link", &bundle.offer.link);
-            optional("comment", &bundle.offer.notes);
+            optional("link", &offer.link);
+            optional("comment", &offer.notes);
         }
     });
     Reply::ok(body.finish())

@@ -87,19 +87,20 @@ fn object(o: &mut Object<'_>, answer: &Answer<'_>, client: Client, app: &str, ch
             o.text("channel", channel);
             o.text("app_id", app);
         }
-        Answer::SelfSetNotAllowed { public: true } => error(
-            o,
-            "public_channel_self_set_not_allowed",
-            "This channel is public and cannot be chosen by devices. Unset the channel instead to use it.",
-        ),
-        Answer::SelfSetNotAllowed { public: false } => {
-            error(o, "channel_self_set_not_allowed", "This channel does not allow devices to self associate")
+        Answer::SelfSetNotAllowed { public } => {
+            let (code, message) = if *public {
+                let message =
+                    "This channel is public and cannot be chosen by devices. Unset the channel instead.";
+                ("public_channel_self_set_not_allowed", message)
+            } else {
+                ("channel_self_set_not_allowed", "This channel does not allow devices to self associate")
+            };
+            error(o, code, message);
         }
-        Answer::CannotOverride => error(
-            o,
-            "cannot_override",
-            "The device was put on a channel that does not allow it to choose another one",
-        ),
+        Answer::CannotOverride => {
+            let message = "The device was put on a channel that does not allow it to choose another one";
+            error(o, "cannot_override", message);
+        }
         Answer::OverrideNotAllowed => error(o, "override_not_allowed", "The choice could not be stored"),
     }
 }
