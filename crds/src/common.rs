@@ -1,0 +1,76 @@
+//! What several kinds have in common.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// An app id: `^[A-Za-z0-9]+(\.[\w-]+)+$` in ASCII.
+pub(crate) const APP: &str = r"^[A-Za-z0-9]+(\.[A-Za-z0-9_-]+)+$";
+/// The name under which devices ask for a channel.
+pub(crate) const CHANNEL: &str = r"^[A-Za-z0-9][A-Za-z0-9._-]*$";
+/// A semantic version without build metadata.
+pub(crate) const VERSION: &str =
+    r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$";
+/// A version, or the bundle that the native app shipped with.
+pub(crate) const TARGET: &str =
+    r"^(builtin|(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?)$";
+/// A duration: numbers with units, the largest first, such as `1h30m`.
+pub(crate) const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$";
+/// 64 lower-case hexadecimal characters.
+pub(crate) const SHA256: &str = "^[0-9a-f]{64}$";
+/// The name of a Kubernetes object.
+pub(crate) const OBJECT_NAME: &str = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$";
+/// A URL of the web.
+pub(crate) const HTTPS: &str = r"^https://[^\s/?#@]+([/?#]\S*)?$";
+
+/// A Secret of the same namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretReference {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
+    pub name: String,
+}
+
+/// One observation about an object, in the form that kubectl, Flux and Helm wait for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// `Ready`, `Reconciling`, `Stalled` or a condition of the kind itself.
+    #[serde(rename = "type")]
+    #[schemars(length(min = 1, max = 64))]
+    pub type_: String,
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// CamelCase, for machines.
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"))]
+    pub reason: String,
+    /// A sentence for people.
+    #[serde(default)]
+    #[schemars(length(max = 20_000))]
+    pub message: String,
+    /// When `status` last changed, RFC 3339.
+    #[schemars(length(max = 64), extend("format" = "date-time"))]
+    pub last_transition_time: String,
+    /// Generation of the spec that was observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+/// Whether a condition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// Not known.
+    Unknown,
+}
+
+pub(crate) const fn yes() -> bool {
+    true
+}
+
+pub(crate) const fn not_observed() -> i64 {
+    -1
+}

@@ -1,0 +1,39 @@
+//! The resources of group `sluice.dev` as Rust types, and everything that is generated from them.
+//!
+//! The types say what the API server accepts: names, defaults, bounds and CEL rules. They are read leniently, so that
+//! an operator goes on working with objects that a newer release wrote; files of a Git repository are checked strictly,
+//! against the same schemas, by `sluice-manifest`.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+pub mod channel;
+pub mod common;
+mod definition;
+mod generated;
+pub mod release;
+pub mod repository;
+pub mod rollback;
+
+pub use channel::{Channel, ChannelSpec, ChannelStatus};
+pub use generated::generated;
+pub use release::{Release, ReleaseSpec, ReleaseStatus};
+pub use repository::{Repository, RepositorySpec, RepositoryStatus};
+pub use rollback::{Rollback, RollbackSpec, RollbackStatus};
+
+/// The API group.
+pub const GROUP: &str = "sluice.dev";
+
+/// The one version that is served and stored.
+pub const VERSION: &str = "v1alpha1";
+
+/// `apiVersion` of every resource.
+pub const API_VERSION: &str = "sluice.dev/v1alpha1";
+
+/// The definitions of all four kinds, as they are installed.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    [Channel::crd(), Release::crd(), Repository::crd(), Rollback::crd()]
+        .into_iter()
+        .map(definition::finish)
+        .collect()
+}
