@@ -1,0 +1,85 @@
+//! Manifests: the bytes of a YAML file in, checked objects and precise problems out.
+//!
+//! A file may hold many documents. Those of group `sluice.dev` are checked against the same schemas that the API
+//! server uses, field by field, so that one reading reports everything that is wrong; those of anybody else are left
+//! alone, whatever they are. No input makes it panic, and none costs more than the budgets in [`limits`] allow.
+
+use sluice_core::{
+    diagnostic::{Diagnostic, Location},
+    inventory::Located,
+};
+
+mod channel;
+mod document;
+mod input;
+pub mod limits;
+mod release;
+mod scalar;
+mod shape;
+mod suggest;
+mod tree;
+mod values;
+mod walk;
+
+/// What one file declares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ParsedFile {
+    /// Its objects, in the order of their documents.
+    pub objects: Vec<Located>,
+    /// Its problems, by line.
+    pub problems: Vec<Diagnostic>,
+    /// Whether every document of ours became an object. If not, what the file declared before is Unknown, not absent.
+    pub complete: bool,
+}
+
+/// Whether a file of this name may hold manifests.
+pub fn is_candidate(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.rsplit_once('.').is_some_and(|(stem, extension)| {
+        !stem.is_empty() && (extension.eq_ignore_ascii_case("yaml") || extension.eq_ignore_ascii_case("yml"))
+    })
+}
+
+/// Reads the file at `path` (from the repository's root, with `/` separators).
+pub fn parse_file(path: &str, bytes: &[u8]) -> ParsedFile {
+    let text = match input::decode(bytes) {
+        Ok(Some(text)) => text,
+        Ok(None) => return ParsedFile { complete: true, ..ParsedFile::default() },
+        Err(input::Refused { code, line, column, message }) => {
+            let at = Location { file: path.to_owned(), line, column };
+            return ParsedFile {
+                problems: vec![Diagnostic::new(code, at, message)],
+                ..ParsedFile::default()
+            };
+        }
+    };
+    let mut file = ParsedFile { complete: true, ..ParsedFile::default() };
+    for chunk in input::chunks(text) {
+        read_chunk(path, &chunk, &mut file);
+    }
+    file.problems.sort();
+    file
+}
+
+/// Reads the documents of one chunk, normally one.
+fn read_chunk(path: &str, chunk: &input::Chunk<'_>, file: &mut ParsedFile) {
+    let mut documents = tree::Documents::new(chunk.text, chunk.line);
+    loop {
+        match documents.next() {
+            Ok(None) => return,
+            Ok(Some(tree)) => {
+                if let Some(read) = document::read(path, tree) {
+                    file.complete &= read.object.is_some();
+                    file.objects.extend(read.object);
+                    file.problems.extend(read.problems);
+                }
+            }
+            Err(failure) => {
+                let at = Location { file: path.to_owned(), line: failure.at.line, column: failure.at.column };
+                file.problems.push(Diagnostic::new(failure.code, at, failure.message));
+                file.complete = false;
+                return;
+            }
+        }
+    }
+}
