@@ -120,6 +120,8 @@ codes! {
     MissingField: Error,
     /// A value of the wrong type, out of bounds, or not one of those allowed.
     InvalidValue: Error,
+    /// The field is reserved for a later release. Remove it: serving without it could reach the wrong devices.
+    FieldNotSupported: Error,
     /// `apiVersion` is of group sluice.dev but not a version that this program knows.
     UnknownVersion: Error,
     /// A kind that sluice.dev does not have.
@@ -166,6 +168,8 @@ codes! {
     BundleDigestMismatch: Error,
     /// The URL is not `https`, or resolves to an address that is not public.
     BundleAddressRefused: Error,
+    /// The bundle could not be written to the store, for example because the disk is full; it will be tried again.
+    BundleNotStored: Error,
     /// OCI sources are not supported yet. Use `path` or `https`.
     SourceNotSupported: Error,
     // Whole commit

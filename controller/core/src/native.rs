@@ -124,6 +124,11 @@ impl NativeRange {
         self.from
     }
 
+    /// The first version above everything inside, when there is one.
+    pub fn below(&self) -> Option<NativeVersion> {
+        self.below
+    }
+
     /// The text it was read from.
     pub fn as_str(&self) -> &str {
         &self.text
