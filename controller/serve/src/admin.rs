@@ -17,10 +17,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use utoipa::{OpenApi as _, ToSchema};
 
-use crate::{
-    metrics,
-    site::Site,
-};
+use crate::{metrics, site::Site};
 
 mod explain;
 mod openapi;

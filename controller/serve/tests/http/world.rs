@@ -44,29 +44,55 @@ pub const CANARY: &str = "c0ffee00-feed-4bad-8bad-deadbeefcafe";
 
 pub const TOKEN: &str = "a-token-for-these-tests";
 
-/// Everything that any test of this program logs.
-pub static LOG: LazyLock<Arc<Mutex<Vec<u8>>>> = LazyLock::new(|| {
-    #[derive(Clone)]
-    struct Writer(Arc<Mutex<Vec<u8>>>);
-    impl std::io::Write for Writer {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let writer = Writer(log.clone());
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    tracing::subscriber::set_global_default(subscriber).unwrap();
+/// Everything that any test of this program logs, at every level, also from the libraries below.
+pub static LOG: LazyLock<Arc<Mutex<String>>> = LazyLock::new(|| {
+    let log = Arc::default();
+    tracing::subscriber::set_global_default(Capture(Arc::clone(&log))).unwrap();
     log
 });
+
+struct Capture(Arc<Mutex<String>>);
+
+struct Line(String);
+
+impl tracing::field::Visit for Line {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        self.0 += &format!(" {field}={value:?}");
+    }
+}
+
+impl Capture {
+    fn write(&self, name: &str, record: impl FnOnce(&mut Line)) {
+        let mut line = Line(name.to_owned());
+        record(&mut line);
+        *self.0.lock().unwrap() += &(line.0.replace('\n', " ") + "\n");
+    }
+}
+
+impl tracing::Subscriber for Capture {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        self.write(span.metadata().name(), |line| span.record(line));
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
+        self.write("record", |line| values.record(line));
+    }
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        self.write(event.metadata().target(), |line| event.record(line));
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
 
 pub struct World {
     pub dir: TempDir,
