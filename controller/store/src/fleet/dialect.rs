@@ -159,7 +159,7 @@ pub(crate) fn readers(path: &Path) -> Readers {
     SqlitePoolOptions::new()
         .max_connections(2)
         .min_connections(0)
-        .idle_timeout(Duration::from_secs(60))
+        .idle_timeout(Duration::from_mins(1))
         .connect_lazy_with(options(path).read_only(true))
 }
 

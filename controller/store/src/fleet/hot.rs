@@ -99,19 +99,14 @@ impl Hot {
         touch: impl FnOnce(&Arc<KnownVersion>),
     ) -> Option<Change> {
         let mut shard = self.shard(key);
-        let Some(entry) = shard.get(key, self.generation) else { return Some(Change { since: None }) };
-        let (seen, written) = (i64::from(entry.seen), i64::from(entry.written));
-        // A clock that jumped back by more than a session is believed, and the times start again.
-        let quiet = (written - SESSION_SECONDS..=written + SESSION_SECONDS).contains(&at)
-            && at <= seen + SESSION_SECONDS;
-        if entry.print == print && quiet && (entry.confirm == 0 || at < i64::from(entry.confirm)) {
-            entry.seen = entry.seen.max(short(at));
-            if let Some(offer) = &entry.offer {
-                touch(offer);
-            }
-            return None;
+        // The usual case first, with one look-up.
+        if let Some(entry) = shard.young.get_mut(key) {
+            return entry.compare(print, at, touch);
         }
-        Some(Change { since: Some(seen) })
+        match shard.get(key, self.generation) {
+            Some(entry) => entry.compare(print, at, touch),
+            None => Some(Change { since: None }),
+        }
     }
 
     /// Notes what was handed to the writer. `running` is given when it is a version that was ever offered: when it is
@@ -183,6 +178,23 @@ pub(crate) enum Contact {
     Nothing,
 }
 
+impl Entry {
+    fn compare(&mut self, print: u64, at: i64, touch: impl FnOnce(&Arc<KnownVersion>)) -> Option<Change> {
+        let (seen, written) = (i64::from(self.seen), i64::from(self.written));
+        // A clock that jumped back by more than a session is believed, and the times start again.
+        let quiet = (written - SESSION_SECONDS..=written + SESSION_SECONDS).contains(&at)
+            && at <= seen + SESSION_SECONDS;
+        if self.print == print && quiet && (self.confirm == 0 || at < i64::from(self.confirm)) {
+            self.seen = self.seen.max(short(at));
+            if let Some(offer) = &self.offer {
+                touch(offer);
+            }
+            return None;
+        }
+        Some(Change { since: Some(seen) })
+    }
+}
+
 impl Shard {
     fn get(&mut self, key: &Key, generation: usize) -> Option<&mut Entry> {
         if !self.young.contains_key(key) {
@@ -205,4 +217,42 @@ impl Shard {
 /// Seconds since 1970 that fit until 2106.
 fn short(at: i64) -> u32 {
     u32::try_from(at.max(0)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u8) -> Key {
+        Key { app: 1, device: DeviceKey::from_bytes([n, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]) }
+    }
+
+    #[test]
+    fn what_is_used_stays_and_the_rest_is_forgotten() {
+        // All in one shard, two generations of four.
+        let hot = Hot::new(Seed::random(), SHARDS * 8);
+        let known = |n: u8| hot.changed(&key(n), 7, 1_000, |_| {}).is_none();
+        for n in 0..100 {
+            hot.store(key(n), 7, 1_000, None, None);
+            assert!(known(0), "used all the time, forgotten after {n}");
+            assert!(hot.len() <= 8 + 1);
+        }
+        assert!(known(99) && !known(1));
+        hot.forget(&key(99));
+        assert!(!known(99));
+    }
+
+    #[test]
+    fn a_new_version_is_looked_at_again_once() {
+        let hot = Hot::new(Seed::random(), 1_000);
+        let quiet = |print, at| hot.changed(&key(1), print, at, |_| {}).is_none();
+        hot.store(key(1), 1, 1_000, Some("2.0.0"), None);
+        assert!(quiet(1, 1_000 + CONFIRM_SECONDS - 1));
+        // Another field changes before the time has come: it stays due.
+        hot.store(key(1), 2, 1_010, Some("2.0.0"), None);
+        assert!(quiet(2, 1_011) && !quiet(2, 1_000 + CONFIRM_SECONDS));
+        hot.store(key(1), 2, 1_000 + CONFIRM_SECONDS, Some("2.0.0"), None);
+        assert!(quiet(2, 1_000 + 2 * CONFIRM_SECONDS));
+        assert!(!quiet(2, 1_000 + CONFIRM_SECONDS + SESSION_SECONDS + 1), "a new session");
+    }
 }

@@ -21,7 +21,7 @@ use super::{
 const ACTIVE_SECONDS: i64 = 7 * 24 * 3600;
 
 /// How old a count of active devices may be. It reads the whole table.
-const ACTIVE_CACHED: Duration = Duration::from_secs(60);
+const ACTIVE_CACHED: Duration = Duration::from_mins(1);
 
 /// The last count of active devices.
 #[derive(Default)]

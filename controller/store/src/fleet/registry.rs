@@ -32,6 +32,19 @@ impl App {
     pub(crate) fn versions(&self) -> Vec<Arc<KnownVersion>> {
         self.versions.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
+
+    /// Puts in what the database has.
+    pub(crate) fn load_version(&self, version: &str, digest: Digest, first: i64, last: i64) {
+        let known = KnownVersion {
+            app: self.id,
+            version: version.into(),
+            digest,
+            first,
+            last: AtomicI64::new(last),
+            dirty: AtomicBool::new(false),
+        };
+        self.versions.write().unwrap_or_else(PoisonError::into_inner).insert(version.into(), Arc::new(known));
+    }
 }
 
 /// A version that was offered or declared.
@@ -121,19 +134,6 @@ impl Registry {
     pub(crate) fn load_app(&self, id: u32, name: &str) {
         let app = self.empty_app(id, name);
         self.apps.write().unwrap_or_else(PoisonError::into_inner).insert(name.into(), app);
-    }
-
-    /// Puts in what the database has.
-    pub(crate) fn load_version(&self, app: &App, version: &str, digest: Digest, first: i64, last: i64) {
-        let known = KnownVersion {
-            app: app.id,
-            version: version.into(),
-            digest,
-            first,
-            last: AtomicI64::new(last),
-            dirty: AtomicBool::new(false),
-        };
-        app.versions.write().unwrap_or_else(PoisonError::into_inner).insert(version.into(), Arc::new(known));
     }
 
     fn empty_app(&self, id: u32, name: &str) -> Arc<App> {

@@ -288,7 +288,7 @@ impl Loaded {
         let apps: HashMap<u32, _> = registry.apps().into_iter().map(|app| (app.id, app)).collect();
         for (app, version, digest, first, last) in &self.versions {
             if let Some(app) = apps.get(app) {
-                registry.load_version(app, version, *digest, *first, *last);
+                app.load_version(version, *digest, *first, *last);
             }
         }
         for (key, learned) in self.learned {

@@ -2,8 +2,6 @@
 //!
 //! Each function takes a fresh [`Place`] and panics when a promise is broken.
 
-#![expect(clippy::missing_panics_doc, reason = "panicking is what a test does")]
-
 mod attribution;
 mod counting;
 mod limits;

@@ -8,6 +8,8 @@ use sluice_core::{
 pub const SESSION_SECONDS: i64 = 30 * 60;
 
 /// One update check, as far as it is remembered. Texts are cut to 64 bytes when they are kept.
+///
+/// The publisher's probe is no device, and its checks are not handed in.
 #[derive(Clone, Copy)]
 pub struct CheckIn<'a> {
     /// The app.

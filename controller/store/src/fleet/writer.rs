@@ -136,7 +136,7 @@ impl Writer {
             match job {
                 Job::Record(_, reply) => drop(reply.send(Ok(accepted.next().unwrap_or_default()))),
                 Job::Choose(_, reply) | Job::Unchoose(_, reply) | Job::Flush(reply) => {
-                    drop(reply.send(Ok(())))
+                    drop(reply.send(Ok(())));
                 }
                 Job::Cleanup(reply) => {
                     let before = self.shared.counters.removed_rows.load(Ordering::Relaxed);
