@@ -19,7 +19,7 @@ use sluice_core::{
 use super::{
     Checked, Invalid, Reply,
     check::{self, Native, check},
-    fields::{self, Fields},
+    fields::{self, Fields, NotJson},
 };
 
 mod answer;
@@ -119,7 +119,13 @@ pub fn parse<'a>(method: Method, query: &'a str, body: &'a [u8]) -> Result<Call<
             }
             fields
         }
-        _ => fields::parse_object(body).map_err(|_| Invalid::Json)?.ok_or(Invalid::Empty)?,
+        _ => {
+            let mut fields = Fields::default();
+            if !fields::parse_object(body, &mut fields).map_err(|NotJson| Invalid::Json)? {
+                return Err(Invalid::Empty);
+            }
+            fields
+        }
     };
     let electron = fields.platform.as_str().eq_ignore_ascii_case("electron");
     if method == Method::Get && (!electron || fields.action.as_str() == "list") {

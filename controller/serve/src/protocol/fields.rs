@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// A value of a field. It borrows from the request unless it had escapes.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -169,17 +169,17 @@ macro_rules! fields {
                 fields
             }
 
-            fn read<'de: 'a, A: MapAccess<'de>>(mut entries: A) -> Result<Self, A::Error> {
-                let mut fields = Self { is_empty: true, ..Self::default() };
+            fn fill<A: MapAccess<'a>>(&mut self, mut entries: A) -> Result<(), A::Error> {
+                self.is_empty = true;
                 while let Some(name) = entries.next_key::<Name>()? {
-                    fields.is_empty = false;
+                    self.is_empty = false;
                     match name {
-                        $(Name::$field => fields.$field = entries.next_value()?,)*
-                        Name::metadata => fields.metadata = entries.next_value()?,
+                        $(Name::$field => self.$field = entries.next_value()?,)*
+                        Name::metadata => self.metadata = entries.next_value()?,
                         Name::unknown => { entries.next_value::<IgnoredAny>()?; }
                     }
                 }
-                Ok(fields)
+                Ok(())
             }
         }
     };
@@ -292,78 +292,96 @@ pub(super) enum Body<'a> {
     Other,
 }
 
+/// The body is not JSON in UTF-8. What exactly is wrong with it is not repeated: it may hold an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NotJson;
+
 /// Reads a body; fails when it is not JSON.
-pub(super) fn parse(body: &[u8]) -> Result<Body<'_>, serde_json::Error> {
-    serde_json::from_slice(body)
+pub(super) fn parse(body: &[u8]) -> Result<Body<'_>, NotJson> {
+    let (mut fields, mut items) = (Fields::default(), Vec::new());
+    let reader = Reader { object: &mut fields, items: Some(&mut items) };
+    Ok(match read(body, reader)? {
+        Shape::Object => Body::Object(Box::new(fields)),
+        Shape::Array => Body::Array(items),
+        Shape::Other => Body::Other,
+    })
 }
 
-/// Reads a body that should be one object; `None` when it is something else.
-pub(super) fn parse_object(body: &[u8]) -> Result<Option<Fields<'_>>, serde_json::Error> {
-    serde_json::from_slice::<Item<'_>>(body).map(|item| item.0)
+/// Reads a body that should be one object into `fields`. Returns whether it is one; fails when it is not JSON.
+pub(super) fn parse_object<'a>(body: &'a [u8], fields: &mut Fields<'a>) -> Result<bool, NotJson> {
+    Ok(read(body, Reader { object: fields, items: None })? == Shape::Object)
 }
 
-struct Item<'a>(Option<Fields<'a>>);
+/// One look at the whole body is faster than one at every string of it.
+fn read<'a>(body: &'a [u8], reader: Reader<'_, 'a>) -> Result<Shape, NotJson> {
+    let text = std::str::from_utf8(body).map_err(|_| NotJson)?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let shape = reader.deserialize(&mut json).map_err(|_| NotJson)?;
+    json.end().map_err(|_| NotJson)?;
+    Ok(shape)
+}
 
-impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Shape { array: false }).map(|(fields, _)| Item(fields))
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Object,
+    Array,
+    Other,
+}
+
+/// Reads an object in place, and an array of objects where one is expected. Everything else is skipped.
+struct Reader<'f, 'a> {
+    object: &'f mut Fields<'a>,
+    items: Option<&'f mut Vec<Option<Fields<'a>>>>,
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_, 'de> {
+    type Value = Shape;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Shape, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Body<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match deserializer.deserialize_any(Shape { array: true })? {
-            (Some(fields), _) => Body::Object(Box::new(fields)),
-            (None, Some(items)) => Body::Array(items),
-            (None, None) => Body::Other,
-        })
-    }
-}
-
-/// Reads an object, and when `array` is set also an array of objects. Everything else is skipped.
-struct Shape {
-    array: bool,
-}
-
-type Read<'a> = (Option<Fields<'a>>, Option<Vec<Option<Fields<'a>>>>);
-
-impl<'de> Visitor<'de> for Shape {
-    type Value = Read<'de>;
+impl<'de> Visitor<'de> for Reader<'_, 'de> {
+    type Value = Shape;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
-    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Self::Value, A::Error> {
-        Ok((Some(Fields::read(entries)?), None))
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Shape, A::Error> {
+        self.object.fill(entries)?;
+        Ok(Shape::Object)
     }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        if !self.array {
-            while items.next_element::<IgnoredAny>()?.is_some() {}
-            return Ok((None, None));
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Shape, A::Error> {
+        let Some(items) = self.items else {
+            while entries.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(Shape::Array);
+        };
+        loop {
+            let mut item = Fields::default();
+            match entries.next_element_seed(Reader { object: &mut item, items: None })? {
+                None => return Ok(Shape::Array),
+                Some(shape) => items.push((shape == Shape::Object).then_some(item)),
+            }
         }
-        let mut found = Vec::new();
-        while let Some(Item(item)) = items.next_element()? {
-            found.push(item);
-        }
-        Ok((None, Some(found)))
     }
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok((None, None))
+    fn visit_str<E>(self, _: &str) -> Result<Shape, E> {
+        Ok(Shape::Other)
     }
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok((None, None))
+    fn visit_i64<E>(self, _: i64) -> Result<Shape, E> {
+        Ok(Shape::Other)
     }
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok((None, None))
+    fn visit_u64<E>(self, _: u64) -> Result<Shape, E> {
+        Ok(Shape::Other)
     }
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok((None, None))
+    fn visit_f64<E>(self, _: f64) -> Result<Shape, E> {
+        Ok(Shape::Other)
     }
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok((None, None))
+    fn visit_bool<E>(self, _: bool) -> Result<Shape, E> {
+        Ok(Shape::Other)
     }
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok((None, None))
+    fn visit_unit<E>(self) -> Result<Shape, E> {
+        Ok(Shape::Other)
     }
 }
 
@@ -400,11 +418,16 @@ fn decode(text: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
+    fn object(body: &[u8]) -> Option<Fields<'_>> {
+        let mut fields = Fields::default();
+        parse_object(body, &mut fields).unwrap().then_some(fields)
+    }
+
     #[test]
     fn values_of_any_type() {
         let body = br#"{"app_id":"a\u0062c","device_id":7,"platform":null,"is_prod":"false","is_emulator":1,
             "timestamp":1795495935487.9,"custom_id":[1,{"x":[]}],"unknown":{"deep":[1,2]},"channel":"x","channel":"y"}"#;
-        let fields = parse_object(body).unwrap().unwrap();
+        let fields = object(body).unwrap();
         assert_eq!(fields.app_id, Value::Text("abc".into()));
         assert_eq!(fields.device_id.text(), Ok(Some("7".into())));
         assert_eq!(fields.platform, Value::Absent);
@@ -414,12 +437,12 @@ mod tests {
         assert_eq!(fields.custom_id.text(), Err(WrongType));
         assert_eq!(fields.channel.as_str(), "y");
         assert!(!fields.is_empty);
-        assert!(parse_object(b"{}").unwrap().unwrap().is_empty);
+        assert!(object(b"{}").unwrap().is_empty);
         for scalar in ["1", "-1", "1.5", "\"x\"", "true", "null", "[]", "[1]"] {
-            assert!(parse_object(scalar.as_bytes()).unwrap().is_none(), "{scalar}");
+            assert!(object(scalar.as_bytes()).is_none(), "{scalar}");
         }
         for broken in [&b"{"[..], b"", b"{\"a\":}", b"{\"app_id\":\"\xff\"}", b"{} x"] {
-            assert!(parse_object(broken).is_err(), "{broken:?}");
+            assert!(parse_object(broken, &mut Fields::default()).is_err(), "{broken:?}");
         }
     }
 
@@ -441,16 +464,12 @@ mod tests {
         let long = "é".repeat(5000);
         let many: Vec<String> = (0..100).map(|n| format!("\"k{n}\":\"{long}\"")).collect();
         let body = format!("{{\"metadata\":{{{}}}}}", many.join(","));
-        let Metadata(entries) = parse_object(body.as_bytes()).unwrap().unwrap().metadata;
+        let Metadata(entries) = object(body.as_bytes()).unwrap().metadata;
         assert_eq!(entries.len(), METADATA_ENTRIES);
         assert!(entries.iter().all(|(_, value)| value.len() <= METADATA_VALUE && !value.is_empty()));
         for odd in ["[]", "[[1]]", "3", "-3", "1.5", "\"x\"", "true", "null", "{\"a\":[1]}"] {
             let body = format!("{{\"metadata\":{odd}}}");
-            assert_eq!(
-                parse_object(body.as_bytes()).unwrap().unwrap().metadata,
-                Metadata::default(),
-                "{odd}"
-            );
+            assert_eq!(object(body.as_bytes()).unwrap().metadata, Metadata::default(), "{odd}");
         }
     }
 }

@@ -11,7 +11,7 @@ use sluice_core::{
 use super::{
     Invalid, Reply,
     check::{check_device, check_platform},
-    fields::{self, Body, Fields, Value, cut},
+    fields::{self, Body, Fields, NotJson, Value, cut},
     json::{Object, Writer},
 };
 
@@ -50,7 +50,7 @@ impl Batch {
 
 /// Reads a request; fails only when it is not JSON.
 pub fn parse(body: &[u8]) -> Result<Batch, Invalid> {
-    Ok(match fields::parse(body).map_err(|_| Invalid::Json)? {
+    Ok(match fields::parse(body).map_err(|NotJson| Invalid::Json)? {
         Body::Object(mut fields) => Batch { array: false, items: vec![event(&mut fields)] },
         Body::Array(items) => {
             let read = |item: Option<Fields<'_>>| {

@@ -10,7 +10,7 @@ use sluice_core::{
 use super::{
     Checked, Invalid, Reply,
     check::{Native, check},
-    fields,
+    fields::{self, Fields, NotJson},
     json::{Object, Writer},
 };
 
@@ -22,7 +22,10 @@ const BUILTIN: &[u8] = br#"{"version":"builtin"}"#;
 
 /// Reads an update check. What is wrong with it is answered by [`Invalid::reply`].
 pub fn parse(body: &[u8]) -> Result<Checked<'_>, Invalid> {
-    let mut fields = fields::parse_object(body).map_err(|_| Invalid::Json)?.ok_or(Invalid::Empty)?;
+    let mut fields = Fields::default();
+    if !fields::parse_object(body, &mut fields).map_err(|NotJson| Invalid::Json)? {
+        return Err(Invalid::Empty);
+    }
     check(&mut fields, Native::Required)
 }
 
