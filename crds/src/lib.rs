@@ -4,6 +4,11 @@
 //! an operator goes on working with objects that a newer release wrote; files of a Git repository are checked strictly,
 //! against the same schemas, by `sluice-manifest`.
 
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "every printer column of the derive has a `type_` and a `priority`"
+)]
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 

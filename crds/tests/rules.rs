@@ -4,8 +4,10 @@ use kube::core::cel::Validator;
 use serde_json::{Value, json};
 
 fn schema(kind: &str) -> Value {
-    let crd = sluice_crds::crds().into_iter().find(|crd| crd.spec.names.kind == kind).unwrap();
-    serde_json::to_value(&crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema).unwrap()
+    let crds = sluice_crds::crds();
+    let crd = crds.iter().find(|crd| crd.spec.names.kind == kind).expect("a kind");
+    let schema = crd.spec.versions[0].schema.as_ref().expect("a schema");
+    serde_json::to_value(&schema.open_api_v3_schema).expect("JSON")
 }
 
 /// Messages of the rules that an object breaks; `old` is what it was before, if it was.
@@ -24,7 +26,7 @@ fn broken(kind: &str, spec: &Value, old: Option<&Value>) -> Vec<String> {
 
 fn with(base: &Value, changes: &Value) -> Value {
     let mut merged = base.clone();
-    for (key, value) in changes.as_object().unwrap() {
+    for (key, value) in changes.as_object().expect("a mapping") {
         merged[key] = value.clone();
     }
     merged

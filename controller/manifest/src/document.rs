@@ -34,9 +34,8 @@ pub(crate) fn is_ours(api_version: &str) -> bool {
 pub(crate) fn read(file: &str, tree: Tree<'_>) -> Option<Read> {
     let Tree { root, flaws } = tree;
     let mut walk = Walk::new(file);
-    let kind = match identify(&root, &mut walk)? {
-        Ok(kind) => kind,
-        Err(()) => return Some(Read { object: None, problems: walk.problems }),
+    let Ok(kind) = identify(&root, &mut walk)? else {
+        return Some(Read { object: None, problems: walk.problems });
     };
     for Flaw { code, at, message } in flaws {
         let at = walk.location(at);

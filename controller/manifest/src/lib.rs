@@ -5,7 +5,7 @@
 //! alone, whatever they are. No input makes it panic, and none costs more than the budgets in [`limits`] allow.
 
 use sluice_core::{
-    diagnostic::{Diagnostic, Location},
+    diagnostic::{Code, Diagnostic, Location},
     inventory::Located,
 };
 
@@ -54,10 +54,18 @@ pub fn parse_file(path: &str, bytes: &[u8]) -> ParsedFile {
         }
     };
     let mut file = ParsedFile { complete: true, ..ParsedFile::default() };
-    for chunk in input::chunks(text) {
+    for (index, chunk) in input::chunks(text).enumerate() {
+        if index == limits::DOCUMENTS {
+            let at = Location { file: path.to_owned(), line: input::narrow(chunk.line), column: 1 };
+            let message = format!("the file has more than {} documents; split it", limits::DOCUMENTS);
+            file.problems.push(Diagnostic::new(Code::TooLarge, at, message));
+            file.complete = false;
+            break;
+        }
         read_chunk(path, &chunk, &mut file);
     }
     file.problems.sort();
+    file.problems.truncate(limits::FILE_PROBLEMS);
     file
 }
 
@@ -76,7 +84,7 @@ fn read_chunk(path: &str, chunk: &input::Chunk<'_>, file: &mut ParsedFile) {
             }
             Err(failure) => {
                 let at = Location { file: path.to_owned(), line: failure.at.line, column: failure.at.column };
-                file.problems.push(Diagnostic::new(failure.code, at, failure.message));
+                file.problems.push(Diagnostic::new(failure.code, at, walk::printable(&failure.message)));
                 file.complete = false;
                 return;
             }

@@ -11,3 +11,9 @@ pub const DEPTH: usize = 32;
 
 /// Problems that are reported of one document; the first ones matter, and a file of nonsense could make thousands.
 pub const PROBLEMS: usize = 50;
+
+/// Documents of ours in a file.
+pub const DOCUMENTS: usize = 1_000;
+
+/// Problems that are reported of one file.
+pub const FILE_PROBLEMS: usize = 1_000;

@@ -95,10 +95,9 @@ fn resolve(file: &str, path: &str) -> Result<String, String> {
     for part in path.split('/') {
         match part {
             "" | "." => {}
-            ".." if parts.pop().is_none() => {
-                return Err("the path leaves the repository; a bundle is inside it".into());
+            ".." => {
+                parts.pop().ok_or("the path leaves the repository; a bundle is inside it")?;
             }
-            ".." => {}
             part => parts.push(part),
         }
     }

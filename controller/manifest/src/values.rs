@@ -18,12 +18,12 @@ pub(crate) type Reason = (Code, String);
 /// A check of one value.
 pub(crate) type Check = fn(&str) -> Result<(), Reason>;
 
-fn invalid(reason: impl ToString) -> Reason {
-    (Code::InvalidValue, reason.to_string())
+fn invalid(reason: impl Into<String>) -> Reason {
+    (Code::InvalidValue, reason.into())
 }
 
 pub(crate) fn app(text: &str) -> Result<(), Reason> {
-    text.parse::<AppId>().map(drop).map_err(invalid)
+    text.parse::<AppId>().map(drop).map_err(|e| invalid(e.to_string()))
 }
 
 pub(crate) fn version(text: &str) -> Result<(), Reason> {
@@ -55,11 +55,11 @@ fn version_hint(text: &str, error: impl std::fmt::Display) -> String {
 }
 
 pub(crate) fn channel(text: &str) -> Result<(), Reason> {
-    text.parse::<ChannelName>().map(drop).map_err(invalid)
+    text.parse::<ChannelName>().map(drop).map_err(|e| invalid(e.to_string()))
 }
 
 pub(crate) fn native_range(text: &str) -> Result<(), Reason> {
-    text.parse::<NativeRange>().map(drop).map_err(invalid)
+    text.parse::<NativeRange>().map(drop).map_err(|e| invalid(e.to_string()))
 }
 
 pub(crate) fn sha256(text: &str) -> Result<(), Reason> {

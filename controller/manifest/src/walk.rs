@@ -33,13 +33,16 @@ impl<'f> Walk<'f> {
         Location { file: self.file.to_owned(), line: at.line, column: at.column }
     }
 
-    /// Reports a problem. Control characters of the document do not reach a terminal.
+    /// Reports a problem.
     pub(crate) fn report(&mut self, code: Code, at: Location, message: &str) {
-        if self.problems.len() < limits::PROBLEMS {
-            let message: String =
-                message.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-            self.problems.push(Diagnostic::new(code, at, message));
+        if !self.is_full() {
+            self.problems.push(Diagnostic::new(code, at, printable(message)));
         }
+    }
+
+    /// Whether nothing more is reported of this document.
+    fn is_full(&self) -> bool {
+        self.problems.len() >= limits::PROBLEMS
     }
 
     /// Reports a problem of a field, or of the closest thing around it that is there.
@@ -95,6 +98,9 @@ impl<'f> Walk<'f> {
     }
 
     fn unknown(&mut self, shape: &Object, key: &str, at: Mark) {
+        if self.is_full() {
+            return;
+        }
         let hint = if let Some(name) = closest(key, shape.names()) {
             format!("did you mean `{name}`?")
         } else if let Some(path) = shape.deeper(key) {
@@ -145,7 +151,7 @@ impl<'f> Walk<'f> {
             }
             (Shape::Object(shape), Value::Map(entries)) => Some(self.object(shape, entries, key_at)),
             (Shape::Map { values, most, .. }, Value::Map(entries)) => {
-                self.map(values, *most, entries, key_at)
+                Some(self.map(values, *most, entries, key_at))
             }
             (shape, found) => {
                 let message = format!("`{}` must be {}, not {}", self.path, wanted(shape), called(found));
@@ -223,7 +229,9 @@ impl<'f> Walk<'f> {
         let mut well = true;
         for (index, node) in nodes.iter().take(most).enumerate() {
             let outer = self.path.len();
-            self.path.push_str(&format!("[{index}]"));
+            self.path.push('[');
+            self.path.push_str(&index.to_string());
+            self.path.push(']');
             match self.node(items, node, node.at) {
                 Some(json) if distinct && list.contains(&json) => {
                     let message = format!("{json} stands twice in this list; remove one");
@@ -237,7 +245,7 @@ impl<'f> Walk<'f> {
         well.then_some(Json::Array(list))
     }
 
-    fn map(&mut self, values: &Text, most: usize, entries: &[Entry<'_>], key_at: Mark) -> Option<Json> {
+    fn map(&mut self, values: &Text, most: usize, entries: &[Entry<'_>], key_at: Mark) -> Json {
         if entries.len() > most {
             let message = format!("`{}` may have {most} entries at most, not {}", self.path, entries.len());
             self.say(Code::InvalidValue, key_at, &message);
@@ -269,7 +277,7 @@ impl<'f> Walk<'f> {
             }
             self.path.truncate(outer);
         }
-        Some(Json::Object(object))
+        Json::Object(object)
     }
 }
 
@@ -300,6 +308,11 @@ fn refuse_text(shape: &Text, text: &str) -> Option<(Code, String)> {
         return Some((Code::InvalidValue, message));
     }
     refused
+}
+
+/// The message without control characters of the document, which must not reach a terminal.
+pub(crate) fn printable(message: &str) -> String {
+    message.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// A piece of a document that can stand in a message.

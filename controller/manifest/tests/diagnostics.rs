@@ -63,11 +63,9 @@ fn expect(text: &str, problems: &[&str], says: &str) {
 fn the_release(text: &str) -> (Release, Located) {
     let file = parse(text);
     assert_eq!(found(&file), Vec::<String>::new());
-    let located = file.objects.into_iter().next().unwrap();
-    match &located.object {
-        Object::Release(release) => (release.clone(), located),
-        Object::Channel(_) => panic!("not a release"),
-    }
+    let located = file.objects.into_iter().next().expect("an object");
+    let Object::Release(release) = &located.object else { unreachable!("not a release") };
+    (release.clone(), located)
 }
 
 #[test]
@@ -200,6 +198,7 @@ fn invalid_values_of_a_release() {
         ("  rollback: Never\n", "10:13", "none of Allowed, StopOnly"),
         ("  link: ftp://example.org\n", "10:9", "only `https`"),
         ("  labels: { a: { b: c } }\n", "10:13", "must be text"),
+        ("  labels: { ü: ok, b: { c: d } }\n", "10:20", "must be text"),
     ] {
         expect(&release_and(more), &[&format!("{at} InvalidValue")], says);
     }
@@ -348,21 +347,30 @@ fn whole_files() {
 fn budgets() {
     let mut bomb = "  a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for (name, before) in [("b", "a"), ("c", "b"), ("d", "c"), ("e", "d")] {
-        bomb += &format!(
-            "  {name}: &{name} [*{before}, *{before}, *{before}, *{before}, *{before}, *{before}, *{before}, *{before}, *{before}, *{before}]\n"
-        );
+        let aliases = vec![format!("*{before}"); 10].join(", ");
+        bomb = format!("{bomb}  {name}: &{name} [{aliases}]\n");
     }
     expect(&release_and(&bomb), &["13:22 TooComplex"], "behind aliases");
     let nested = format!("  notes: {}{}\n", "[".repeat(200), "]".repeat(200));
     expect(&release_and(&nested), &["10:42 TooComplex"], "deep");
     let mut ladder = "  a0: &a0 [x]\n".to_owned();
     for step in 1..60 {
-        ladder += &format!("  a{step}: &a{step} [*a{}]\n", step - 1);
+        ladder = format!("{ladder}  a{step}: &a{step} [*a{}]\n", step - 1);
     }
     assert!(found(&parse(&release_and(&ladder)))[0].ends_with("TooComplex"), "depth through aliases");
     let many = (0..2000).fold(String::new(), |text, n| text + &format!("  x{n}: 1\n"));
     let file = parse(&release_and(&many));
     assert_eq!(file.problems.len(), sluice_manifest::limits::PROBLEMS, "problems are bounded");
+}
+
+#[test]
+fn files_of_very_many_documents() {
+    let text = "---\napiVersion: sluice.dev/v1\n".repeat(2000);
+    let file = parse(&text);
+    assert!(!file.complete);
+    assert_eq!(file.problems.len(), sluice_manifest::limits::FILE_PROBLEMS, "problems are bounded");
+    let text = format!("{}---\n{}", "---\nsluice.dev: 1\n".repeat(1000), release_and(""));
+    assert_eq!(found(&parse(&text)), ["2001:1 TooLarge"]);
 }
 
 #[test]
