@@ -28,4 +28,4 @@ pub use process::Launch;
 pub use reference::Reference;
 pub use source::{Mirrors, Poll, Source, SourceSettings};
 pub use sys::init;
-pub use url::RepositoryUrl;
+pub use url::{RepositoryUrl, Transport};

@@ -213,14 +213,14 @@ mod tests {
     }
 
     #[rstest]
-    #[case("https://user:secret@git.example.org/a")]
-    #[case("https://ghp_secret@git.example.org/a")]
-    #[case("ssh://git:secret@git.example.org/a")]
-    #[case("git:secret@git.example.org:a")]
+    #[case("https://user:hunter2@git.example.org/a")]
+    #[case("https://ghp_hunter2@git.example.org/a")]
+    #[case("ssh://git:hunter2@git.example.org/a")]
+    #[case("git:hunter2@git.example.org:a")]
     fn credentials_are_refused_and_not_repeated(#[case] text: &str) {
         let error = text.parse::<RepositoryUrl>().unwrap_err();
         assert_eq!(error, SettingsError::CredentialsInUrl);
-        assert!(!error.to_string().contains("secret"));
+        assert!(!error.to_string().contains("hunter2"));
     }
 
     #[rstest]

@@ -83,6 +83,8 @@ impl Reader {
             return Ok(Messages { commits: vec![self.commit(to)?], truncated: false });
         };
         let ids = self.retry(to.git(), |repository| {
+            // The walk itself would take an absent commit for one that hides nothing.
+            repository.find_commit(from.git())?;
             let mut walk = repository.revwalk()?;
             walk.set_sorting(Sort::TOPOLOGICAL | Sort::TIME)?;
             walk.push(to.git())?;

@@ -48,6 +48,10 @@ pub(super) fn network(error: &Error, request: &Request, seen: &Seen) -> RepoErro
         }
         _ => {}
     }
+    // What libgit2 says of a local path where there is nothing.
+    if detail.contains("unsupported URL protocol") {
+        return RepoError::NotFound { url, detail: "there is nothing at this path".to_owned() };
+    }
     if detail.contains("cannot redirect") || detail.contains("unexpected redirect") {
         return RepoError::Redirect { url, detail };
     }

@@ -144,7 +144,7 @@ fn settle(
 fn descends(repository: &Repository, new: Oid, old: Oid) -> Result<bool, git2::Error> {
     match repository.graph_descendant_of(new, old) {
         Ok(answer) => Ok(answer),
-        Err(error) if error.code() == ErrorCode::NotFound => {
+        Err(error) if error.code() == ErrorCode::NotFound || !repository.odb()?.exists(old) => {
             let mut walk = repository.revwalk()?;
             walk.push(new)?;
             for id in walk {
