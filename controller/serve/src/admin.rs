@@ -24,8 +24,7 @@ mod openapi;
 mod ready;
 mod token;
 
-pub use explain::{Explanation, Outcome};
-pub use openapi::document;
+pub use openapi::document as openapi;
 pub use ready::Readiness;
 pub use token::{Token, WeakToken};
 

@@ -26,13 +26,17 @@ use crate::{
 /// An answer explained.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Explanation {
+pub(super) struct Explanation {
     /// `update`, `builtin`, or the code of the refusal.
     pub answer: String,
     /// The HTTP status that the device gets.
     pub status: u16,
-    /// The body that the device gets, exactly.
-    pub body: String,
+    /// The body that the device gets.
+    pub body: serde_json::Value,
+    /// The same, byte for byte.
+    pub body_text: String,
+    /// The step that decided.
+    pub summary: String,
     /// The steps of the decision as sentences, in their order.
     pub trace: Vec<String>,
     /// Generation of the snapshot that the decision was made with.
@@ -41,14 +45,10 @@ pub struct Explanation {
     pub device: Option<Device>,
 }
 
-/// What is known of a device.
+/// What is known of a device: the fields of `sluice_store::fleet::DeviceView`, with times as in RFC 3339.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[expect(
-    missing_docs,
-    reason = "the fields are those of `sluice_store::fleet::DeviceView`, with times as RFC 3339"
-)]
-pub struct Device {
+pub(super) struct Device {
     pub first_seen: String,
     pub last_seen: String,
     pub sessions: i64,
@@ -71,15 +71,14 @@ pub struct Device {
 
 /// The newest offer.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-#[expect(missing_docs, reason = "named after what they are")]
-pub struct LastOffer {
+pub(super) struct LastOffer {
     pub version: String,
     pub at: String,
 }
 
 /// The channel that a device was put on.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct ChannelOverride {
+pub(super) struct ChannelOverride {
     /// Its name.
     pub channel: String,
     /// `device` or `support`.
@@ -89,8 +88,7 @@ pub struct ChannelOverride {
 /// What became of one version.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "named after what they are")]
-pub struct Outcome {
+pub(super) struct Outcome {
     pub version: String,
     pub activated: Option<String>,
     pub started: Option<String>,
@@ -101,7 +99,7 @@ pub struct Outcome {
 
 /// A failure.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Failure {
+pub(super) struct Failure {
     /// When.
     pub at: String,
     /// The reported action.
@@ -168,7 +166,9 @@ fn explanation(answer: &str, reply: &Reply, trace: Vec<String>, generation: u64)
     Explanation {
         answer: answer.to_owned(),
         status: reply.status,
-        body: String::from_utf8_lossy(&reply.body).into_owned(),
+        body: serde_json::from_slice(&reply.body).unwrap_or_default(),
+        body_text: String::from_utf8_lossy(&reply.body).into_owned(),
+        summary: trace.last().cloned().unwrap_or_default(),
         trace,
         generation,
         device: None,

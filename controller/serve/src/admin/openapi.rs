@@ -6,7 +6,7 @@ use utoipa::{
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::{ApiError, Explanation};
+use super::{ApiError, explain::Explanation};
 
 /// The document.
 #[derive(OpenApi)]

@@ -53,7 +53,9 @@ async fn an_answer_is_explained_and_nothing_is_noted() {
     assert!(!body["trace"].as_array().unwrap().is_empty());
     assert_eq!(body["device"], json!(null));
     let exact = post(world.serve().await.address, "/updates", ask(json!({}))).await;
-    assert_eq!(body["body"].as_str(), Some(exact.text()));
+    assert_eq!(body["bodyText"].as_str(), Some(exact.text()));
+    assert_eq!(body["body"], exact.json());
+    assert_eq!(&body["summary"], body["trace"].as_array().unwrap().last().unwrap());
     world.views.fleet.flush().await.unwrap();
     assert_eq!(world.views.fleet.figures().written_check_ins, 1);
     let seen = explain(ask(json!({}))).await;

@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod admin;
+mod anything;
 mod devices;
 mod downloads;
 mod transport;

@@ -97,7 +97,6 @@ impl tracing::Subscriber for Capture {
 pub struct World {
     pub dir: TempDir,
     pub views: Views,
-    pub metrics: Arc<Metrics>,
     pub device: Arc<DeviceServer>,
     pub zip: Vec<u8>,
     pub sha256: Digest,
@@ -139,14 +138,13 @@ impl World {
             fleet: Arc::new(fleet),
             objects,
         };
-        let metrics = Metrics::new(&views);
         let mut settings = DeviceSettings::new("https://ota.example.org/");
         settings.hooks = wanted.hooks;
         if let Some(time) = wanted.body_timeout {
             settings.body_timeout = time;
         }
-        let device = DeviceServer::new(views.clone(), metrics.clone(), settings);
-        Self { dir, views, metrics, device, zip, sha256 }
+        let device = DeviceServer::new(views.clone(), Metrics::new(&views), settings);
+        Self { dir, views, device, zip, sha256 }
     }
 
     pub fn bundle(&self) -> String {
