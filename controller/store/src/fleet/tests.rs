@@ -163,6 +163,39 @@ async fn a_full_disk_refuses_and_recovers() {
     fleet.close().await.unwrap();
 }
 
+/// A file system that is really full. Run it with a small one, as root for example
+/// `mount -t tmpfs -o size=4m tmpfs DIR; SLUICE_FLEET_SMALL_DISK=DIR cargo test -p sluice-store -- --ignored small_disk`.
+#[tokio::test]
+#[ignore = "needs a small file system, see its comment"]
+async fn a_small_disk_refuses_and_recovers() {
+    let directory =
+        PathBuf::from(std::env::var_os("SLUICE_FLEET_SMALL_DISK").expect("the small file system"));
+    let ballast = directory.join("ballast");
+    std::fs::write(&ballast, vec![0; 1 << 20]).unwrap();
+    let hands = Hands::default();
+    let fleet = Fleet::open(&directory.join("fleet.db"), hands.clock()).await.unwrap();
+    fleet.check_in(&check(1, hands.now(), "1.0.0", None));
+    let batch = |n: i64| (0..200).map(|i| event(1, "set_next", None, Some(n * 200 + i))).collect();
+    let mut acknowledged = 0;
+    let refused = loop {
+        match fleet.record(batch(acknowledged)).await {
+            Ok(_) => acknowledged += 1,
+            Err(error) => break error,
+        }
+        assert!(acknowledged < 10_000, "the disk never fills");
+    };
+    assert!(refused.is_temporary(), "{refused}");
+    assert!(fleet.record(batch(acknowledged)).await.is_err());
+    std::fs::remove_file(ballast).unwrap();
+    fleet.record(batch(acknowledged)).await.unwrap();
+    fleet.close().await.unwrap();
+    let fleet = Fleet::open(&directory.join("fleet.db"), hands.clock()).await.unwrap();
+    for n in 0..=acknowledged {
+        let again = fleet.record(batch(n)).await.unwrap();
+        assert!(again.iter().all(|a| *a == Accepted::Duplicate), "batch {n} of {acknowledged}");
+    }
+}
+
 #[tokio::test]
 async fn nothing_of_a_device_is_printed() {
     let file = File::new();
