@@ -138,7 +138,7 @@ impl Source {
             let file = File::open(path)?;
             let metadata = file.metadata()?;
             let missing = || io::Error::from(io::ErrorKind::NotFound);
-            metadata.is_file().then(|| (file, metadata.len())).ok_or_else(missing)
+            metadata.is_file().then_some((file, metadata.len())).ok_or_else(missing)
         });
         let (file, size) = opening.await.map_err(io::Error::other)??;
         Ok(Self::Local { file, size })

@@ -1,4 +1,4 @@
-//! Counters of what was served, and the figures of the rest of the program, in the OpenMetrics format.
+//! Counters of what was served, and the figures of the rest of the program, in the `OpenMetrics` format.
 //!
 //! Every label has a fixed set of values, made when the program starts: nothing that a device sends can add one. What
 //! other parts count is read when it is asked for.

@@ -30,24 +30,27 @@ fn read(header: &[u8], size: u64) -> Option<Selected> {
         return None;
     }
     let (first, last) = range.trim().split_once('-')?;
-    let (first, last) = (number(first)?, number(last)?);
-    let (first, last) = match (first, last) {
-        (None, None) => return None,
-        (None, Some(suffix)) => (size.saturating_sub(suffix), if suffix == 0 { 0 } else { size }),
-        (Some(first), None) => (first, size),
-        (Some(first), Some(last)) if last < first => return None,
-        (Some(first), Some(last)) => (first, last.saturating_add(1).min(size)),
+    let (first, last) = match (first.trim(), last.trim()) {
+        ("", suffix) => {
+            let suffix = number(suffix)?;
+            (size.saturating_sub(suffix), if suffix == 0 { 0 } else { size })
+        }
+        (first, "") => (number(first)?, size),
+        (first, last) => {
+            let (first, last) = (number(first)?, number(last)?);
+            if last < first {
+                return None;
+            }
+            (first, last.saturating_add(1).min(size))
+        }
     };
     Some(if first < last { Selected::Part { first, last: last - 1 } } else { Selected::Unsatisfiable })
 }
 
-/// `Some(None)`: empty. A number that is too large is as good as the largest one.
-fn number(text: &str) -> Option<Option<u64>> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Some(None);
-    }
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| Some(text.parse().unwrap_or(u64::MAX)))
+/// A number that is too large is as good as the largest one.
+fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

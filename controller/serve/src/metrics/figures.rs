@@ -99,11 +99,11 @@ fn status_figures(out: &mut Writer<'_>, status: &status::Status) -> fmt::Result 
     out.gauges("diagnostics", "Problems of the observed commit", "severity", problems.into_iter())?;
     let (releases, channels) = (&status.releases, &status.channels);
     let ready = releases.iter().filter(|r| r.is_ready()).count();
-    let states = [("ready", ready as f64), ("not_ready", (releases.len() - ready) as f64)];
-    out.gauges("releases", "Releases", "state", states.into_iter())?;
+    let split = [("ready", ready as f64), ("not_ready", (releases.len() - ready) as f64)];
+    out.gauges("releases", "Releases", "state", split.into_iter())?;
     let ready = channels.iter().filter(|c| c.is_ready()).count();
-    let states = [("ready", ready as f64), ("not_ready", (channels.len() - ready) as f64)];
-    out.gauges("channels", "Channels", "state", states.into_iter())
+    let split = [("ready", ready as f64), ("not_ready", (channels.len() - ready) as f64)];
+    out.gauges("channels", "Channels", "state", split.into_iter())
 }
 
 fn fleet_figures(out: &mut Writer<'_>, figures: &fleet::Figures) -> fmt::Result {

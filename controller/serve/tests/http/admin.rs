@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 use sluice_core::snapshot::Snapshot;
-use sluice_serve::admin::{Admin, Token};
+use sluice_serve::{
+    admin::{Admin, Token},
+    listener::Limits,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -73,7 +76,7 @@ async fn health_and_readiness() {
     let world = World::new().await;
     let stopping = CancellationToken::new();
     let admin = Admin::new(world.device.clone(), Token::new(TOKEN).unwrap(), stopping.clone());
-    let running = Running::start(admin.site(), None, Default::default()).await;
+    let running = Running::start(admin.site(), None, Limits::default()).await;
     let at = running.address;
     let ready = async || {
         let answer = get(at, "/readyz", &[]).await;

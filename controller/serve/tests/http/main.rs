@@ -1,6 +1,6 @@
 //! The device and admin sides over real TCP connections.
 
-#![allow(missing_docs, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, and its helpers too")]
 
 mod admin;
 mod anything;

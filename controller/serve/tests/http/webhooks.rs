@@ -20,10 +20,12 @@ async fn only_a_genuine_one_makes_the_engine_look() {
     let looks = Arc::new(AtomicU32::new(0));
     let counted = looks.clone();
     let hook = Hook {
-        verify: Arc::new(|headers, body, _| match headers.get("x-signature").map(|value| value.as_bytes()) {
-            Some(b"right") if body == b"main" => Verdict::Look,
-            Some(b"right") => Verdict::Ignored,
-            _ => Verdict::Refused,
+        verify: Arc::new(|headers, body, _| {
+            match headers.get("x-signature").map(http::HeaderValue::as_bytes) {
+                Some(b"right") if body == b"main" => Verdict::Look,
+                Some(b"right") => Verdict::Ignored,
+                _ => Verdict::Refused,
+            }
         }),
         look_now: Arc::new(move || _ = counted.fetch_add(1, Ordering::Relaxed)),
     };

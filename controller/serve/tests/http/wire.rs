@@ -1,6 +1,6 @@
 //! A client that sends exactly the bytes that a test wants, and reads exactly what comes back.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
@@ -55,10 +55,10 @@ pub async fn post(address: SocketAddr, path: &str, body: impl AsRef<[u8]>) -> An
 pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: ota.example.org\r\n");
     for (name, value) in headers {
-        text += &format!("{name}: {value}\r\n");
+        _ = write!(text, "{name}: {value}\r\n");
     }
     if !body.is_empty() || method == "POST" {
-        text += &format!("content-length: {}\r\n", body.len());
+        _ = write!(text, "content-length: {}\r\n", body.len());
     }
     let mut bytes = format!("{text}\r\n").into_bytes();
     bytes.extend_from_slice(body);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt::Write as _,
     net::SocketAddr,
     sync::{Arc, LazyLock, Mutex},
     time::Duration,
@@ -14,6 +15,7 @@ use sluice_core::{
     digest::Digest,
     ids::{AppId, Version},
     record::Zip,
+    release::RollbackPolicy,
     snapshot::{App, ChannelEntry, FORMAT, LineEntry, Offer, Root, Shard, Snapshot},
     status::Status,
 };
@@ -57,7 +59,7 @@ struct Line(String);
 
 impl tracing::field::Visit for Line {
     fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-        self.0 += &format!(" {field}={value:?}");
+        _ = write!(self.0, " {field}={value:?}");
     }
 }
 
@@ -121,7 +123,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let objects =
             wanted.objects.unwrap_or_else(|| Arc::new(Directory::open(dir.path().join("store")).unwrap()));
-        let zip: Vec<u8> = (0..wanted.zip_size.unwrap_or(200_000)).map(|i| (i * 7 % 251) as u8).collect();
+        let zip: Vec<u8> = (0..=250_u8).cycle().step_by(7).take(wanted.zip_size.unwrap_or(200_000)).collect();
         let sha256 = Digest::of(&zip);
         let content = Content::Bytes(Bytes::from(zip.clone()));
         objects.create(&format!("artefacts/{sha256}.zip"), content).await.unwrap();
@@ -131,7 +133,7 @@ impl World {
         let version: Version = "1.4.2".parse().unwrap();
         let digest = Digest::of(b"the files");
         fleet.declare([fleet::Declared { app: APP, version: &version, digest }]);
-        let snapshot = snapshot(version, digest, Zip { sha256, crc32: 0x1234_abcd, size: zip.len() as u64 });
+        let snapshot = snapshot(&version, digest, Zip { sha256, crc32: 0x1234_abcd, size: zip.len() as u64 });
         let views = Views {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
             status: Arc::new(ArcSwap::from_pointee(Status { generation: 7, ..Status::default() })),
@@ -161,13 +163,13 @@ impl World {
     }
 }
 
-fn snapshot(version: Version, digest: Digest, zip: Zip) -> Snapshot {
+fn snapshot(version: &Version, digest: Digest, zip: Zip) -> Snapshot {
     let app: AppId = APP.parse().unwrap();
     let offer = Offer {
         digest,
         zip,
         native: None,
-        rollback: Default::default(),
+        rollback: RollbackPolicy::default(),
         notes: None,
         link: None,
         key_id: None,
@@ -197,6 +199,7 @@ fn snapshot(version: Version, digest: Digest, zip: Zip) -> Snapshot {
     Snapshot::new(root, [Arc::new(App::compile(shard).unwrap())])
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write `json!` in place")]
 /// A request as a device sends it, with further fields, which win.
 pub fn ask(further: serde_json::Value) -> Vec<u8> {
     let mut body = serde_json::json!({
