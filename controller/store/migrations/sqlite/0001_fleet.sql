@@ -55,7 +55,8 @@ CREATE TABLE devices (
 ) WITHOUT ROWID;
 
 -- Reports, once each. `slot` is the minute of the device's clock, or of ours when the report has no time: reports of
--- one moment lie side by side, which keeps inserts local and makes retention a range.
+-- one moment lie side by side, which keeps inserts local and makes retention a range. `key` is six bytes of the device
+-- and ten of a hash over all that makes the report what it is.
 CREATE TABLE events (
     slot     INTEGER NOT NULL,
     key      BLOB    NOT NULL,
