@@ -42,9 +42,7 @@ impl Remote {
 
     /// A store in memory, for tests and demonstrations.
     pub fn in_memory() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "only where temporary files go")]
-        let scratch = std::env::temp_dir();
-        Self::new(Arc::new(object_store::memory::InMemory::new()), "", scratch)
+        Self::new(Arc::new(object_store::memory::InMemory::new()), "", std::env::temp_dir())
     }
 
     fn path(&self, key: &str) -> Result<Path, ObjectsError> {
