@@ -1,1 +1,7 @@
-fn main() {}
+//! The program. Everything it does stands in `sluice_runtime`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sluice_runtime::main()
+}

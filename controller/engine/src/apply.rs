@@ -1,0 +1,129 @@
+//! Steps four and five: writes what a plan says and reads back what devices will be answered from.
+//!
+//! Records come before shards and shards before the root, so that whatever a device is offered is bound for ever before
+//! it is offered. Every write is conditional: applying a plan again changes nothing.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use sluice_core::{
+    ids::AppId,
+    plan::Plan,
+    record::AppRecord,
+    snapshot::{Shard, Snapshot},
+};
+use sluice_store::{
+    control::{BundleStore, ControlError},
+    fleet::Declared,
+};
+
+use crate::{EngineError, Parts};
+
+/// Leader's term. One process has the data directory, so there is only one leader.
+const EPOCH: u64 = 0;
+
+/// What stands in the bundle store.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stored {
+    pub(crate) records: BTreeMap<AppId, AppRecord>,
+    pub(crate) shards: BTreeMap<AppId, Shard>,
+}
+
+/// Reads what stands, and lets devices be answered from it.
+pub(crate) async fn load(parts: &Parts) -> Result<Stored, EngineError> {
+    let snapshot = verify(parts, None).await?;
+    let mut stored = Stored::default();
+    for app in parts.store.apps().await? {
+        if let Some(record) = parts.store.record(&app).await? {
+            stored.records.insert(app, record);
+        }
+    }
+    for (app, digest) in &snapshot.root.apps {
+        stored.shards.insert(app.clone(), parts.store.shard(app, digest).await?);
+    }
+    Ok(stored)
+}
+
+/// Writes the plan for the apps of `owner` over what is `stored`, which is what stands when this returns, also in part.
+pub(crate) async fn apply(
+    plan: &Plan,
+    owner: &str,
+    stored: &mut Stored,
+    parts: &Parts,
+) -> Result<(), EngineError> {
+    for (app, record) in &plan.records {
+        if stored.records.get(app) != Some(record) {
+            let written = write_record(&parts.store, app, owner, record).await?;
+            stored.records.insert(app.clone(), written);
+        }
+    }
+    let mut changes: BTreeMap<AppId, Option<Shard>> = plan
+        .shards
+        .iter()
+        .filter(|(app, shard)| stored.shards.get(*app) != Some(*shard))
+        .map(|(app, shard)| (app.clone(), Some(shard.clone())))
+        .collect();
+    let mine = |app: &AppId| stored.records.get(app).is_some_and(|record| record.owner == owner);
+    let gone = stored.shards.keys().filter(|app| mine(app) && !plan.shards.contains_key(*app));
+    changes.extend(gone.map(|app| (app.clone(), None)));
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let published = parts.store.publish(EPOCH, &changes, Timestamp::now()).await?;
+    verify(parts, Some(published.root.generation)).await?;
+    for (app, shard) in changes {
+        match shard {
+            Some(shard) => stored.shards.insert(app, shard),
+            None => stored.shards.remove(&app),
+        };
+    }
+    Ok(())
+}
+
+/// Reads the published snapshot back and swaps it in. Devices are never answered from what was only meant to be written.
+async fn verify(parts: &Parts, expected: Option<u64>) -> Result<Arc<Snapshot>, EngineError> {
+    let before = parts.snapshot.load_full();
+    let loaded = parts.store.load(Some(&before)).await?;
+    for (app, problem) in loaded.problems {
+        tracing::error!(%app, error = %problem, "the shard of an app does not read back; it is answered as before");
+    }
+    let found = loaded.snapshot.root.generation;
+    if let Some(expected) = expected.filter(|expected| found < *expected) {
+        return Err(EngineError::Verify { found, expected });
+    }
+    let snapshot = Arc::new(loaded.snapshot);
+    parts.snapshot.store(Arc::clone(&snapshot));
+    declare(parts, &snapshot);
+    Ok(snapshot)
+}
+
+/// Tells the fleet store which bytes each served version is, so that reports by name are counted for the right bundle.
+fn declare(parts: &Parts, snapshot: &Snapshot) {
+    for app in snapshot.apps() {
+        parts.fleet.declare(app.bundles().map(|bundle| Declared {
+            app: app.id.as_str(),
+            version: &bundle.version,
+            digest: bundle.offer.digest,
+        }));
+    }
+}
+
+async fn write_record(
+    store: &BundleStore,
+    app: &AppId,
+    owner: &str,
+    record: &AppRecord,
+) -> Result<AppRecord, ControlError> {
+    store.claim(app, owner).await?;
+    store
+        .update_record(app, owner, |standing| {
+            standing.channels.clone_from(&record.channels);
+            for (version, binding) in &record.versions {
+                // A binding that stands is never given other bytes (rule 4), whoever wrote it.
+                let kept = standing.versions.get(version).filter(|known| known.digest != binding.digest).cloned();
+                standing.versions.insert(version.clone(), kept.unwrap_or_else(|| binding.clone()));
+            }
+            Ok::<(), ControlError>(())
+        })
+        .await
+}

@@ -1,0 +1,367 @@
+//! The six steps, again and again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use sluice_core::{
+    diagnostic::{Code, Diagnostic},
+    digest::Digest,
+    ids::{AppId, ChannelName},
+    inventory::{Inventory, Object, PruneGuard},
+    plan::{Failure, Need, Observed, Plan, ReleaseId, plan},
+    record::{Binding, Zip},
+    resolve::resolve,
+    status::Status,
+};
+use sluice_repo::{CommitId, Poll};
+use tokio::time::timeout_at;
+
+use crate::{
+    EngineError, Parts, Settings, apply, materialise, observe,
+    report::{Contact, Report},
+    retry::Retries,
+    scrub::{self, Depth},
+};
+
+/// Version of the parser: a change of the program may see more in the same bytes.
+const PARSER: &str = env!("CARGO_PKG_VERSION");
+/// Commits between two polls whose messages are read for trailers.
+const MESSAGES: usize = 1_000;
+/// Bundles that nobody waits for are made in batches of this many between two plans.
+const BATCH: usize = 64;
+/// Between two looks at what is stored.
+const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+
+/// Follows one repository.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    parts: Parts,
+    inventory: Inventory,
+    /// What stands in the bundle store.
+    stored: apply::Stored,
+    /// What the next plan is made from: what stands, and what was found out since.
+    observed: Observed,
+    /// Bundles by what they were made from: the same source needs no second look.
+    made: HashMap<String, (Digest, Zip)>,
+    /// Commit that `inventory` stands for.
+    commit: Option<CommitId>,
+    /// Commit whose inventory was written last.
+    written: String,
+    contact: Contact,
+    /// Why removals were not carried out.
+    prune: Option<Diagnostic>,
+    retries: Retries,
+    /// Something may have to be done although no new commit came.
+    dirty: bool,
+}
+
+impl Engine {
+    /// Loads what was published before, so that devices are answered although Git is away.
+    pub async fn open(settings: Settings, parts: Parts) -> Result<Self, EngineError> {
+        let inventory: Inventory = parts.store.document(&settings.owner.name).await?.unwrap_or_default();
+        let commit: Option<CommitId> = inventory.commit.parse().ok();
+        let stored = apply::load(&parts).await?;
+        let contact = Contact { applied: commit.map(|c| c.to_string()), ..Contact::default() };
+        let observed =
+            Observed { records: stored.records.clone(), shards: stored.shards.clone(), ..Observed::default() };
+        let bindings = stored.records.values().flat_map(|record| record.versions.values());
+        let made = bindings.map(|b| (b.source.clone(), (b.digest, b.zip.clone()))).collect();
+        let mut engine = Self {
+            settings,
+            parts,
+            inventory,
+            stored,
+            observed,
+            made,
+            commit,
+            written: String::new(),
+            contact,
+            prune: None,
+            retries: Retries::default(),
+            dirty: true,
+        };
+        engine.scrub(Depth::Present).await?;
+        let plan = engine.plan();
+        engine.report(&plan);
+        Ok(engine)
+    }
+
+    /// Follows the repository until the returned future is dropped. Dropping it loses nothing: every step is repeated
+    /// from what was written.
+    pub async fn run(mut self) {
+        let mut house = tokio::time::Instant::now() + HOUSEKEEPING;
+        loop {
+            let next_poll = tokio::time::Instant::now() + self.settings.poll;
+            self.look().await;
+            for id in self.retries.due(Instant::now()) {
+                self.dirty |= self.observed.failures.remove(&id).is_some();
+            }
+            if self.dirty {
+                match self.pass().await {
+                    Ok(()) => self.dirty = false,
+                    Err(error) => self.trouble(error.reason(), &error.to_string()),
+                }
+            }
+            if house <= tokio::time::Instant::now() {
+                self.keep_house().await;
+                house = tokio::time::Instant::now() + HOUSEKEEPING;
+            }
+            let wake = self.retries.next().map_or(next_poll, |retry| next_poll.min(retry.into()));
+            // A hint that came meanwhile is kept by `Notify`.
+            let _ = timeout_at(wake, self.parts.look.notified()).await;
+        }
+    }
+
+    /// Verifies what devices are offered, and removes shards that nobody loads any more.
+    async fn keep_house(&mut self) {
+        if let Err(error) = self.scrub(Depth::Bytes).await {
+            tracing::warn!(%error, "artefacts could not be verified");
+        }
+        match self.parts.store.prune_shards(Timestamp::now()).await {
+            Ok(removed) => tracing::debug!(removed, "shards pruned"),
+            Err(error) => tracing::warn!(%error, "old shards could not be removed"),
+        }
+    }
+
+    /// Looks for artefacts that are lost, and has them made again from their source.
+    async fn scrub(&mut self, depth: Depth) -> Result<(), EngineError> {
+        let lost = scrub::lost(&self.parts.snapshot.load_full(), &self.parts.store, depth).await?;
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let bindings = self.observed.records.values_mut().flat_map(|record| record.versions.values_mut());
+        for binding in bindings.filter(|binding| lost.contains(&binding.zip.sha256)) {
+            self.made.remove(&binding.source);
+            binding.source.clear();
+        }
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Step one: asks the repository for news and reads what it declares.
+    async fn look(&mut self) {
+        let found = self.parts.source.poll().await;
+        let (commit, rewritten) = match found {
+            Err(error) => return self.trouble(error.reason(), &error.to_string()),
+            Ok(Poll::Unchanged) => (self.parts.source.commit(), false),
+            Ok(Poll::Moved { to, .. }) => (Some(to), false),
+            Ok(Poll::Rewritten { to, .. }) => (Some(to), true),
+        };
+        self.contact.at = Some(Timestamp::now());
+        let Some(commit) = commit else { return };
+        self.contact.observed = Some(commit.to_string());
+        let unread = self.inventory.problems().any(|p| p.code == Code::Unreadable);
+        if self.commit == Some(commit) && !unread && !self.observed.sources.is_empty() {
+            if self.contact.trouble.take().is_some() {
+                self.dirty = true;
+            }
+            return;
+        }
+        match self.read(commit, rewritten).await {
+            Ok(()) => self.dirty = true,
+            Err(error) => self.trouble(error.reason(), &error.to_string()),
+        }
+    }
+
+    /// Reads a commit and steps the inventory.
+    async fn read(&mut self, commit: CommitId, rewritten: bool) -> Result<(), EngineError> {
+        let mirror = self.parts.source.mirror();
+        let folder = self.settings.folder.clone();
+        let before = self.inventory.clone();
+        let from = self.commit;
+        let read = tokio::task::spawn_blocking(move || {
+            let reader = mirror.open()?;
+            let files = observe::files(&reader, commit, &folder, &before, PARSER)?;
+            let step = before.step(commit.to_string(), PARSER.to_owned(), files);
+            let allowed = if step.removed.is_empty() || rewritten {
+                0
+            } else {
+                reader.messages(from, commit, MESSAGES)?.allowed_prune().unwrap_or(0)
+            };
+            let (sources, failures) = observe::sources(&reader, commit, step.next.objects());
+            Ok((step, allowed, sources, failures))
+        });
+        let fail = |source| EngineError::Read { commit: commit.to_string(), source };
+        let (step, allowed, sources, failures) = read.await.map_err(|_| EngineError::Interrupted)?.map_err(fail)?;
+
+        let guard = PruneGuard { allowed: usize::try_from(allowed).unwrap_or(usize::MAX), in_use: self.in_use().await };
+        self.prune = guard.refuse(&self.inventory, &step);
+        let keep = self.prune.is_some() || (rewritten && !step.removed.is_empty());
+        self.inventory = if keep { step.keeping_removed().next } else { step.next };
+        self.contact.trouble = rewritten.then(|| {
+            let message = format!(
+                "history was rewritten: the commit that was served is not part of {commit}; what that commit no longer \
+                 declares is kept until the next one"
+            );
+            ("HistoryRewritten".to_owned(), message)
+        });
+        self.commit = Some(commit);
+        self.contact.applied = Some(commit.to_string());
+        // A failure outlives the commit while its source is the same.
+        self.observed.failures.retain(|id, failure| sources.get(id).is_some_and(|s| *s == failure.source));
+        self.observed.failures.extend(failures);
+        self.observed.sources = sources;
+        Ok(())
+    }
+
+    /// Channels that devices used in the last days. When the fleet store cannot say, every channel that is served.
+    async fn in_use(&self) -> BTreeSet<(AppId, ChannelName)> {
+        let channels = self.inventory.objects().filter_map(|located| match &located.object {
+            Object::Channel(channel) => Some((channel.app.clone(), channel.channel.clone())),
+            Object::Release(_) => None,
+        });
+        match self.parts.fleet.active_devices().await {
+            Err(_) => channels.collect(),
+            Ok(active) => channels
+                .filter(|(app, channel)| {
+                    active.iter().any(|a| a.devices > 0 && a.app == app.as_str() && a.channel.as_deref() == Some(channel.as_str()))
+                })
+                .collect(),
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        let owner = &self.settings.owner;
+        plan(&resolve(self.inventory.objects(), owner, &self.observed.records), owner, &self.observed)
+    }
+
+    /// Steps two to six, until nothing is left to do or a newer commit may be there.
+    async fn pass(&mut self) -> Result<(), EngineError> {
+        loop {
+            let plan = self.plan();
+            apply::apply(&plan, &self.settings.owner.name, &mut self.stored, &self.parts).await?;
+            self.observed.records.clone_from(&self.stored.records);
+            self.observed.shards.clone_from(&self.stored.shards);
+            if self.written != self.inventory.commit {
+                self.parts.store.put_document(&self.settings.owner.name, &self.inventory).await?;
+                self.written.clone_from(&self.inventory.commit);
+            }
+            self.report(&plan);
+
+            let wanted = plan.needs.iter().filter(|need| need.wanted).count();
+            let batch = if wanted > 0 { wanted } else { BATCH };
+            if plan.needs.is_empty() {
+                return Ok(());
+            }
+            for (index, need) in plan.needs.iter().take(batch).enumerate() {
+                tracing::info!(
+                    app = %need.app, version = %need.version, remaining = plan.needs.len() - index, "making a bundle"
+                );
+                self.make(need).await;
+            }
+            // Somebody may have pushed meanwhile; a commit that mends something must not wait for what it replaces.
+            let wake = tokio::time::Instant::now();
+            if timeout_at(wake, self.parts.look.notified()).await.is_ok() || wanted == 0 {
+                self.look().await;
+            }
+        }
+    }
+
+    /// Makes one bundle and binds its version.
+    async fn make(&mut self, need: &Need) {
+        let id: ReleaseId = (need.app.clone(), need.version.clone());
+        let made = match (self.made.get(&need.fingerprint), self.commit) {
+            (Some(known), _) => Ok(known.clone()),
+            (None, None) => return,
+            (None, Some(commit)) => {
+                let mirror = self.parts.source.mirror();
+                materialise::make(need, &mirror, commit, &self.parts.store, &self.settings.bundles).await
+            }
+        };
+        let failure = match made {
+            Ok((digest, zip)) => {
+                self.made.insert(need.fingerprint.clone(), (digest, zip.clone()));
+                let Some(record) = self.observed.records.get_mut(&need.app) else { return };
+                match record.versions.get_mut(&need.version) {
+                    Some(binding) if binding.digest != digest => Some((
+                        Code::VersionBurnt,
+                        format!(
+                            "version {} of {} was published before with other bytes (bundle {}, now {}): it is burnt, publish \
+                             a new version. The first bytes stay served",
+                            need.version,
+                            need.app,
+                            binding.digest.short(),
+                            digest.short()
+                        ),
+                        false,
+                    )),
+                    Some(binding) => {
+                        // The same content from another place. The zip that was recorded is the one that phones know.
+                        binding.source.clone_from(&need.fingerprint);
+                        None
+                    }
+                    None => {
+                        let (release, source) = (need.release.clone(), need.fingerprint.clone());
+                        record.versions.insert(need.version.clone(), Binding { digest, release, source, zip });
+                        None
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(app = %need.app, version = %need.version, code = %error.code(), %error, "no bundle");
+                Some((error.code(), error.to_string(), error.is_transient()))
+            }
+        };
+        match failure {
+            None => self.retries.settled(&id),
+            Some((code, message, transient)) => {
+                if transient {
+                    self.retries.failed(id.clone(), Instant::now());
+                } else {
+                    self.retries.settled(&id);
+                }
+                let problem = Diagnostic::new(code, need.at.clone(), message);
+                self.observed.failures.insert(id, Failure { source: need.fingerprint.clone(), problem });
+            }
+        }
+    }
+
+    /// Step six.
+    fn report(&self, plan: &Plan) {
+        let before = self.parts.status.load();
+        let problems = self.inventory.problems().chain(&self.prune).cloned().collect();
+        let report = Report {
+            name: &self.settings.owner.name,
+            url: &self.parts.source.settings().url.to_string(),
+            contact: &self.contact,
+            generation: self.parts.snapshot.load().root.generation,
+            problems,
+            now: Timestamp::now(),
+        };
+        let status = report.status(plan, &before);
+        if **before != status {
+            log_transitions(&before, &status);
+        }
+        self.parts.status.store(status.into());
+    }
+
+    /// Says why nothing new is followed. What is served stays.
+    fn trouble(&mut self, reason: &str, message: &str) {
+        let trouble = (reason.to_owned(), message.to_owned());
+        if self.contact.trouble.as_ref() != Some(&trouble) {
+            tracing::warn!(reason, "{message}");
+        }
+        self.contact.trouble = Some(trouble);
+        let plan = self.plan();
+        self.report(&plan);
+    }
+}
+
+/// One line for each thing that became ready or stopped being so.
+fn log_transitions(before: &Status, after: &Status) {
+    let last: BTreeMap<_, _> = before.channels.iter().map(|c| ((&c.app, &c.name), c)).collect();
+    for channel in &after.channels {
+        let known = last.get(&(&channel.app, &channel.name));
+        if known.is_none_or(|k| k.lines != channel.lines || k.is_ready() != channel.is_ready()) {
+            let message = channel.conditions.first().map_or("", |c| c.message.as_str());
+            tracing::info!(app = %channel.app, channel = %channel.channel, ready = channel.is_ready(), "{message}");
+        }
+    }
+    for problem in after.diagnostics.iter().filter(|p| !before.diagnostics.contains(p)) {
+        tracing::warn!(code = %problem.code, at = %problem.at, "{}", problem.message);
+    }
+}

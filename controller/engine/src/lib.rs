@@ -1,0 +1,103 @@
+//! The engine: from a commit to a published snapshot, in six steps.
+//!
+//! *Observe* reads what the repository declares, *resolve* and *plan* are ordinary functions of `sluice_core`, *apply*
+//! writes records, snapshots and bundles, *verify* reads back what devices will be answered from, and *report* says what
+//! came of it. A pass starts from what is known and repeats until nothing is left to do; a newer commit ends it.
+
+mod apply;
+mod cycle;
+mod materialise;
+mod observe;
+mod report;
+mod retry;
+mod scrub;
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use sluice_core::{resolve::Owner, snapshot::Snapshot, status::Status};
+use sluice_repo::{PathFilter, Source};
+use sluice_store::{control::BundleStore, fleet::Fleet};
+use tokio::sync::Notify;
+
+pub use cycle::Engine;
+pub use materialise::{BundlePolicy, MakeError, from_git};
+pub use observe::files_of_commit;
+
+/// The folder of the repository that is read.
+#[derive(Debug, Clone, Default)]
+pub struct Folder {
+    /// Path from the repository's root; empty for the root.
+    pub path: String,
+    /// Files below it that are read.
+    pub filter: PathFilter,
+}
+
+/// What an engine follows, and how.
+#[derive(Debug)]
+pub struct Settings {
+    /// Who publishes; its name is also the name of the inventory.
+    pub owner: Owner,
+    /// The folder that is read.
+    pub folder: Folder,
+    /// How often the repository is asked for news. A webhook only makes it sooner.
+    pub poll: Duration,
+    /// Limits of bundles and downloads.
+    pub bundles: BundlePolicy,
+}
+
+/// What an engine works with and publishes to.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// The followed repository.
+    pub source: Arc<Source>,
+    /// The bundle store.
+    pub store: Arc<BundleStore>,
+    /// The fleet store: which channels devices use.
+    pub fleet: Arc<Fleet>,
+    /// What devices are answered from.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// What the installation says of itself.
+    pub status: Arc<ArcSwap<Status>>,
+    /// Wakes the engine: somebody says that there is news.
+    pub look: Arc<Notify>,
+}
+
+/// Why the engine could not do something. It tries again; what was served stays served.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The bundle store failed.
+    #[error("the bundle store failed: {0}")]
+    Store(#[from] sluice_store::control::ControlError),
+    /// A commit could not be read in full.
+    #[error("commit {commit} could not be read in full, nothing follows from it: {source}")]
+    Read {
+        /// The commit.
+        commit: String,
+        /// Why.
+        source: sluice_repo::ReadError,
+    },
+    /// What was published does not read back as it was planned.
+    #[error("the published snapshot does not read back as planned: generation {found}, expected {expected}")]
+    Verify {
+        /// What was read.
+        found: u64,
+        /// What was written.
+        expected: u64,
+    },
+    /// A task ended early: the process is ending.
+    #[error("the work was interrupted")]
+    Interrupted,
+}
+
+impl EngineError {
+    /// The reason of a condition.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Store(_) => "StoreUnavailable",
+            Self::Read { .. } => "CommitUnreadable",
+            Self::Verify { .. } => "SnapshotNotVerified",
+            Self::Interrupted => "Interrupted",
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Step one: what a commit declares, read from the mirror, and what its bundles are made from.
+
+use std::collections::BTreeMap;
+
+use sluice_core::{
+    diagnostic::{Code, Diagnostic, Location},
+    inventory::{FileEntry, Inventory, Located, Object, leave_out_bundles},
+    plan::{Failure, ReleaseId},
+    release::Source,
+};
+use sluice_manifest::{ParsedFile, is_candidate, parse_file};
+use sluice_repo::{CommitId, Entry, Kind, ReadError, Reader};
+
+use crate::Folder;
+
+/// Largest file that is read as a manifest.
+const FILE_LIMIT: u64 = 1 << 20;
+
+/// The files of `commit` that may declare something of ours. A file whose content `before` knows is not read again.
+///
+/// An error means that the commit could not be read in full: nothing follows from it.
+pub(crate) fn files(
+    reader: &Reader,
+    commit: CommitId,
+    folder: &Folder,
+    before: &Inventory,
+    parser: &str,
+) -> Result<BTreeMap<String, FileEntry>, ReadError> {
+    let mut files = BTreeMap::new();
+    let reuse = before.parser == parser;
+    for entry in reader.entries(commit, &folder.path, &folder.filter, &mut |_| true)? {
+        let known = before.files.get(&entry.path).filter(|file| reuse && file.oid == entry.oid.to_string());
+        let file = match known {
+            // Stale objects are not declared by this content: the step adds them again if they are still unknown.
+            Some(file) => {
+                let mut file = file.clone();
+                file.objects.retain(|located| !located.stale);
+                Some(file)
+            }
+            None => read(reader, &entry),
+        };
+        if let Some(file) = file {
+            files.insert(entry.path, file);
+        }
+    }
+    leave_out_bundles(&mut files);
+    Ok(files)
+}
+
+/// The files of `commit` that declare something of ours, without anything known before.
+pub fn files_of_commit(
+    reader: &Reader,
+    commit: CommitId,
+    folder: &Folder,
+) -> Result<BTreeMap<String, FileEntry>, ReadError> {
+    files(reader, commit, folder, &Inventory::default(), "none")
+}
+
+/// Reads one entry. `None`: it is nothing of ours.
+fn read(reader: &Reader, entry: &Entry) -> Option<FileEntry> {
+    let candidate = is_candidate(&entry.path);
+    let problem = |code: Code, message: &str| FileEntry {
+        oid: entry.oid.to_string(),
+        objects: Vec::new(),
+        problems: vec![Diagnostic::new(
+            code,
+            Location { file: entry.path.clone(), line: 0, column: 0 },
+            message,
+        )],
+        complete: false,
+    };
+    match entry.kind {
+        Kind::Submodule => Some(problem(Code::Submodule, "submodules are never read; move the manifests into this repository")),
+        _ if !candidate => None,
+        Kind::Symlink => Some(problem(Code::Symlink, "symbolic links are never followed; put the file itself here")),
+        Kind::Unnameable => Some(problem(Code::Encoding, "the name of this file is not usable text; rename it")),
+        Kind::Tree => None,
+        Kind::Blob | Kind::Executable => match reader.read(entry.oid, FILE_LIMIT) {
+            Ok(bytes) => {
+                let ParsedFile { objects, problems, complete } = parse_file(&entry.path, &bytes);
+                let ours = !objects.is_empty() || !problems.is_empty() || !complete;
+                ours.then(|| FileEntry { oid: entry.oid.to_string(), objects, problems, complete })
+            }
+            Err(ReadError::TooLarge { size, limit }) => Some(problem(
+                Code::TooLarge,
+                &format!("the file has {size} bytes, more than the {limit} that a manifest may have; split it"),
+            )),
+            Err(error) => {
+                let mut file = problem(Code::Unreadable, &format!("{error}; it will be tried again"));
+                // No content has this id, so the next pass reads it again.
+                file.oid = String::new();
+                Some(file)
+            }
+        },
+    }
+}
+
+/// What each release's bundle is made from in `commit`, and the releases whose path leads nowhere.
+pub(crate) fn sources<'a>(
+    reader: &Reader,
+    commit: CommitId,
+    objects: impl Iterator<Item = &'a Located>,
+) -> (BTreeMap<ReleaseId, String>, BTreeMap<ReleaseId, Failure>) {
+    let mut sources = BTreeMap::new();
+    let mut failures = BTreeMap::new();
+    for located in objects {
+        let Object::Release(release) = &located.object else { continue };
+        let id = (release.app.clone(), release.version.clone());
+        let mut fail = |code: Code, message: String| {
+            let problem = Diagnostic::new(code, located.field("spec.bundle.path"), message);
+            failures.insert(id.clone(), Failure { source: String::new(), problem });
+        };
+        match &release.source {
+            Source::Oci { .. } => {}
+            Source::Https { sha256, .. } => {
+                sources.insert(id, format!("sha256:{sha256}"));
+            }
+            Source::Path(path) => match reader.find(commit, path) {
+                Ok(Some(Entry { kind: Kind::Tree | Kind::Blob | Kind::Executable, oid, .. })) => {
+                    sources.insert(id, format!("git:{oid}"));
+                }
+                Ok(Some(_)) => fail(
+                    Code::BundleNotFound,
+                    format!("`{path}` is a symbolic link or a submodule; a bundle is a directory or a zip file"),
+                ),
+                Ok(None) | Err(ReadError::BadPath(_)) => fail(
+                    Code::BundleNotFound,
+                    format!("there is no `{path}` in this commit; commit the web build there, or correct the path"),
+                ),
+                // Not observed is not absent: what is known of the release stays.
+                Err(error) => tracing::warn!(path, %error, "the bundle of a release could not be looked up"),
+            },
+        }
+    }
+    (sources, failures)
+}

@@ -1,0 +1,361 @@
+//! Settings of `serve`: a flag wins over the environment, the environment over the file, the file over the default.
+//! All mistakes are reported together, each with the flag it belongs to.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use sluice_core::resolve::Owner;
+use sluice_repo::{Credentials, Proxy, Reference, RepositoryUrl, Transport};
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+use crate::{args::ServeArgs, telemetry::Format};
+
+/// Checked settings of `serve`.
+#[derive(Debug)]
+pub(crate) struct ServeConfig {
+    pub(crate) repository: RepositoryUrl,
+    pub(crate) reference: Reference,
+    pub(crate) credentials: Credentials,
+    pub(crate) known_hosts: Option<String>,
+    pub(crate) ca: Option<String>,
+    pub(crate) proxy: Proxy,
+    pub(crate) path: String,
+    pub(crate) data: PathBuf,
+    pub(crate) poll: Duration,
+    pub(crate) owner: Owner,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin_listen: SocketAddr,
+    pub(crate) public_url: Option<Url>,
+    pub(crate) download_url: Option<Url>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) hook_secrets: Vec<SecretString>,
+    pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    pub(crate) max_connections: usize,
+    pub(crate) allow_private_sources: bool,
+    pub(crate) log: EnvFilter,
+    pub(crate) log_format: Format,
+}
+
+/// Every mistake of the settings.
+#[derive(Debug)]
+pub(crate) struct Mistakes(Vec<String>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.len() {
+            1 => f.write_str(&self.0[0]),
+            n => {
+                write!(f, "{n} settings are wrong:")?;
+                self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// Collects mistakes while it turns text into values.
+#[derive(Default)]
+struct Check(Vec<String>);
+
+impl Check {
+    fn wrong(&mut self, flag: &str, why: impl fmt::Display) {
+        self.0.push(format!("--{flag}: {why}"));
+    }
+
+    fn keep<T, E: fmt::Display>(&mut self, flag: &str, value: Result<T, E>) -> Option<T> {
+        value.map_err(|e| self.wrong(flag, e)).ok()
+    }
+
+    fn parse<T: FromStr<Err: fmt::Display>>(&mut self, flag: &str, text: Option<&str>) -> Option<T> {
+        text.and_then(|text| self.keep(flag, text.parse().map_err(|e| format!("`{text}`: {e}"))))
+    }
+
+    fn url(&mut self, flag: &str, text: Option<&str>) -> Option<Url> {
+        let url: Url = self.parse(flag, text)?;
+        if matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() {
+            return Some(url);
+        }
+        self.wrong(flag, format!("`{url}` must be an http or https URL without a query"));
+        None
+    }
+
+    fn read(&mut self, flag: &str, path: Option<&str>) -> Option<String> {
+        let path = path?;
+        self.keep(flag, std::fs::read_to_string(path).map_err(|e| format!("cannot read {path}: {e}")))
+    }
+}
+
+/// Takes from the file what neither a flag nor the environment says.
+macro_rules! fill {
+    ($args:ident, $file:ident: $($field:ident)*) => {
+        let ServeArgs { $($field,)* config: _ } = $file;
+        $( if $args.$field.is_none() { $args.$field = $field; } )*
+    };
+}
+
+/// Checks the settings, the file's included.
+pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
+    let mut check = Check::default();
+    if let Some(path) = args.config.take() {
+        let file = check.keep("config", read_file(&path)).unwrap_or_default();
+        fill!(args, file: repository branch tag semver commit path data poll write apps listen admin_listen public_url
+            download_url trusted_proxies hook_secret_file tls_cert_file tls_key_file max_connections git_username
+            git_password_file git_ssh_key_file git_known_hosts_file git_ca_file git_proxy allow_private_sources log
+            log_format);
+    }
+    let repository = match args.repository.as_deref() {
+        Some(text) => check.parse::<RepositoryUrl>("repository", Some(text)),
+        None => {
+            check.wrong("repository", "is required: the URL or directory of the repository with releases and channels");
+            None
+        }
+    };
+    let data = args.data.clone().map(PathBuf::from);
+    if data.is_none() {
+        check.wrong("data", "is required: a directory for everything that must survive a restart");
+    }
+    let reference = reference(&args, &mut check);
+    let known_hosts = check.read("git-known-hosts-file", args.git_known_hosts_file.as_deref());
+    let credentials = credentials(&args, repository.as_ref(), &mut check);
+    let ca = check.read("git-ca-file", args.git_ca_file.as_deref());
+    let proxy = match args.git_proxy.as_deref() {
+        None => Some(Proxy::None),
+        Some("auto") => Some(Proxy::Auto),
+        Some(url) => Some(Proxy::Explicit(SecretString::from(url.to_owned()))),
+    };
+    let path = folder(args.path.as_deref().unwrap_or("."), &mut check);
+    let poll = duration("poll", args.poll.as_deref().unwrap_or("15s"), &mut check);
+    if !matches!(args.write.as_deref(), None | Some("off")) {
+        check.wrong("write", "writing rollbacks back to Git is not supported yet; use `off`");
+    }
+    let listen = check.parse("listen", Some(args.listen.as_deref().unwrap_or("127.0.0.1:8080")));
+    let admin_listen = check.parse("admin-listen", Some(args.admin_listen.as_deref().unwrap_or("127.0.0.1:8081")));
+    let public_url = check.url("public-url", args.public_url.as_deref());
+    let download_url = check.url("download-url", args.download_url.as_deref());
+    let trusted_proxies = args
+        .trusted_proxies
+        .iter()
+        .flatten()
+        .filter_map(|text| check.keep("trusted-proxies", network(text.trim())))
+        .collect();
+    let hook_secrets = check
+        .read("hook-secret-file", args.hook_secret_file.as_deref())
+        .map(|text| text.lines().map(str::trim).filter(|l| !l.is_empty()).map(SecretString::from).collect::<Vec<_>>())
+        .unwrap_or_default();
+    if args.hook_secret_file.is_some() && hook_secrets.is_empty() && check.0.is_empty() {
+        check.wrong("hook-secret-file", "the file holds no secret");
+    }
+    let tls = match (args.tls_cert_file, args.tls_key_file) {
+        (Some(cert), Some(key)) => Some((cert.into(), key.into())),
+        (None, None) => None,
+        _ => {
+            check.wrong("tls-cert-file", "goes together with --tls-key-file");
+            None
+        }
+    };
+    let max_connections =
+        check.parse::<usize>("max-connections", Some(args.max_connections.as_deref().unwrap_or("10000")));
+    if max_connections == Some(0) {
+        check.wrong("max-connections", "must be at least 1");
+    }
+    let allow_private_sources = check
+        .parse("allow-private-sources", Some(args.allow_private_sources.as_deref().unwrap_or("false")));
+    let log = check.keep("log", EnvFilter::try_new(args.log.as_deref().unwrap_or("info")));
+    let log_format = match args.log_format.as_deref() {
+        None => Some(Format::default_for_stderr()),
+        Some("text") => Some(Format::Text),
+        Some("json") => Some(Format::Json),
+        Some(other) => {
+            check.wrong("log-format", format!("`{other}` is neither `text` nor `json`"));
+            None
+        }
+    };
+    let whole = (|| {
+        Some(ServeConfig {
+            repository: repository?,
+            reference: reference?,
+            credentials: credentials?,
+            known_hosts,
+            ca,
+            proxy: proxy?,
+            path: path?,
+            data: data?,
+            poll: poll?,
+            owner: Owner { name: "default".into(), apps: args.apps.unwrap_or_default() },
+            listen: listen?,
+            admin_listen: admin_listen?,
+            public_url,
+            download_url,
+            trusted_proxies,
+            hook_secrets,
+            tls,
+            max_connections: max_connections?,
+            allow_private_sources: allow_private_sources?,
+            log: log?,
+            log_format: log_format?,
+        })
+    })();
+    match whole {
+        Some(config) if check.0.is_empty() => Ok(config),
+        _ => Err(Mistakes(check.0)),
+    }
+}
+
+fn read_file(path: &Path) -> Result<ServeArgs, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    serde_yaml::from_str::<Option<ServeArgs>>(&text)
+        .map(Option::unwrap_or_default)
+        .map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn reference(args: &ServeArgs, check: &mut Check) -> Option<Reference> {
+    let given = [&args.branch, &args.tag, &args.semver, &args.commit].iter().filter(|r| r.is_some()).count();
+    if given > 1 {
+        check.wrong("branch", "give only one of --branch, --tag, --semver and --commit");
+        return None;
+    }
+    let made = match (&args.tag, &args.semver, &args.commit) {
+        (Some(tag), _, _) => ("tag", Reference::tag(tag)),
+        (_, Some(range), _) => ("semver", Reference::semver(range)),
+        (_, _, Some(id)) => ("commit", Reference::commit(id)),
+        _ => ("branch", Reference::branch(args.branch.as_deref().unwrap_or("main"))),
+    };
+    check.keep(made.0, made.1)
+}
+
+fn credentials(args: &ServeArgs, url: Option<&RepositoryUrl>, check: &mut Check) -> Option<Credentials> {
+    let password = check.read("git-password-file", args.git_password_file.as_deref());
+    let key = check.read("git-ssh-key-file", args.git_ssh_key_file.as_deref());
+    let secret = |text: String| SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned());
+    if url.is_some_and(|url| url.transport() == Transport::Ssh) {
+        if args.git_ssh_key_file.is_none() {
+            check.wrong("git-ssh-key-file", "is required for a repository over SSH");
+        }
+        if args.git_known_hosts_file.is_none() {
+            check.wrong(
+                "git-known-hosts-file",
+                "is required for a repository over SSH; make it with `ssh-keyscan HOST` and compare the keys with those \
+                 that the host publishes",
+            );
+        }
+        return Some(Credentials::SshKey { private: SecretString::from(key?), passphrase: None });
+    }
+    match (&args.git_username, password) {
+        (Some(username), Some(password)) => {
+            Some(Credentials::Basic { username: username.clone(), password: secret(password) })
+        }
+        (Some(_), None) => {
+            check.wrong("git-username", "needs --git-password-file");
+            None
+        }
+        (None, Some(token)) => Some(Credentials::Token(secret(token))),
+        (None, None) => Some(Credentials::None),
+    }
+}
+
+/// A folder inside the repository, as a path from its root; empty for the root itself.
+fn folder(text: &str, check: &mut Check) -> Option<String> {
+    let parts: Vec<&str> = text.split(['/', '\\']).filter(|p| !p.is_empty() && *p != ".").collect();
+    if parts.contains(&"..") || text.starts_with('/') {
+        check.wrong("path", format!("`{text}` must be a folder inside the repository, relative to its root"));
+        return None;
+    }
+    Some(parts.join("/"))
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .map_err(|_| format!("`{text}` is not a network such as 10.0.0.0/8"))
+}
+
+fn duration(flag: &str, text: &str, check: &mut Check) -> Option<Duration> {
+    let parsed = text
+        .parse::<jiff::SignedDuration>()
+        .map_err(|e| format!("`{text}`: {e}; write for example 15s or 2m"))
+        .and_then(|d| Duration::try_from(d).map_err(|_| format!("`{text}` is negative")))
+        .and_then(|d| if d.is_zero() { Err("must be more than zero: polling never stops".to_owned()) } else { Ok(d) });
+    check.keep(flag, parsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(edit: impl FnOnce(&mut ServeArgs)) -> ServeArgs {
+        let mut args = ServeArgs {
+            repository: Some("https://git.example.org/shop.git".into()),
+            data: Some("data".into()),
+            ..ServeArgs::default()
+        };
+        edit(&mut args);
+        args
+    }
+
+    #[test]
+    fn defaults() {
+        let config = check(args(|_| ())).unwrap();
+        assert_eq!(config.poll, Duration::from_secs(15));
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.path, "");
+        assert!(config.owner.may_publish(&"com.example.shop".parse().unwrap()));
+    }
+
+    #[test]
+    fn all_mistakes_at_once() {
+        let error = check(ServeArgs {
+            poll: Some("soon".into()),
+            listen: Some("nowhere".into()),
+            write: Some("push".into()),
+            path: Some("../x".into()),
+            trusted_proxies: Some(vec!["10.0.0.0/8".into(), "x".into()]),
+            tls_cert_file: Some("c".into()),
+            branch: Some("a".into()),
+            tag: Some("b".into()),
+            log_format: Some("xml".into()),
+            ..ServeArgs::default()
+        })
+        .unwrap_err()
+        .to_string();
+        for flag in
+            ["repository", "data", "poll", "listen", "write", "path", "trusted-proxies", "tls-cert-file", "branch", "log-format"]
+        {
+            assert!(error.contains(&format!("--{flag}: ")), "{flag} in {error}");
+        }
+    }
+
+    #[test]
+    fn the_file_fills_what_flags_leave_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sluice.yaml");
+        std::fs::write(&path, "poll: 1m\nlisten: 127.0.0.1:1\napps: [com.example.shop]\n").unwrap();
+        let config = check(args(|a| {
+            a.config = Some(path.clone());
+            a.listen = Some("127.0.0.1:2".into());
+        }))
+        .unwrap();
+        assert_eq!(config.poll, Duration::from_secs(60));
+        assert_eq!(config.listen.port(), 2);
+        assert!(!config.owner.may_publish(&"org.other.app".parse().unwrap()));
+
+        std::fs::write(&path, "pol: 1m\n").unwrap();
+        let error = check(args(|a| a.config = Some(path))).unwrap_err().to_string();
+        assert!(error.contains("pol"), "{error}");
+    }
+
+    #[test]
+    fn ssh_needs_known_hosts() {
+        let error = check(args(|a| a.repository = Some("git@git.example.org:shop.git".into()))).unwrap_err().to_string();
+        assert!(error.contains("--git-known-hosts-file"), "{error}");
+        assert!(error.contains("--git-ssh-key-file"), "{error}");
+    }
+}

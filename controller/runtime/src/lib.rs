@@ -1,0 +1,50 @@
+//! The command line: arguments, configuration, telemetry, and the wiring of the other rooms into one process.
+
+mod admin;
+mod args;
+mod commands;
+mod config;
+mod render;
+mod telemetry;
+mod wiring;
+
+use std::{io::Write as _, process::ExitCode};
+
+use clap::Parser as _;
+
+use crate::args::{Cli, Command};
+
+/// Exit codes, as documented in the reference.
+pub mod exit {
+    /// It worked; for `validate`, nothing was found.
+    pub const OK: u8 = 0;
+    /// For `validate`, problems were found; elsewhere the request was refused or failed.
+    pub const FAILED: u8 = 1;
+    /// It could not be tried: wrong arguments or settings, or something it needs is missing.
+    pub const COULD_NOT: u8 = 2;
+}
+
+/// Runs the program with the arguments of this process.
+pub fn main() -> ExitCode {
+    // Before any thread: libgit2's settings are global and its first use sets environment variables.
+    sluice_repo::init();
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::GitWorker => sluice_repo::worker::run().map(|()| exit::OK).map_err(Into::into),
+        Command::Serve(args) => commands::serve::run(*args),
+        Command::Validate(args) => commands::validate::run(&args),
+        Command::Status(args) => commands::status::run(&args),
+        Command::Explain(args) => commands::explain::run(&args),
+        Command::ClientConfig(args) => commands::client_config::run(&args),
+        Command::Completions(args) => commands::completions::run(&args),
+        Command::Generate(args) => commands::generate::run(&args),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            // Standard error may be closed; there is nobody left to tell.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::from(exit::COULD_NOT)
+        }
+    }
+}

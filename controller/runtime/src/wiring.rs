@@ -1,0 +1,219 @@
+//! Puts the rooms together into one process: store, engine, device side and admin side over one data directory.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::Write as _,
+    net::SocketAddr,
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use sluice_bundle::address::AddressPolicy;
+use sluice_core::{snapshot::Snapshot, status::Status};
+use sluice_engine::{BundlePolicy, Engine, Folder, Parts, Settings};
+use sluice_repo::{Access, Launch, Mirrors, Source, SourceSettings, hooks};
+use sluice_serve::{
+    admin::{Admin, Token},
+    device::{DeviceServer, DeviceSettings},
+    hooks::{Hook, Verdict},
+    listener::{self, Limits},
+    metrics::Metrics,
+    peer::TrustedProxies,
+    tls::{Tls, TlsFiles},
+    views::Views,
+};
+use sluice_store::{
+    control::{BundleStore, DataDir},
+    fleet::Fleet,
+    objects::{Directory, Objects},
+};
+use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::{TOKEN_FILE, URL_FILE},
+    config::ServeConfig,
+};
+
+/// How often certificate files are looked at.
+const TLS_LOOK: Duration = Duration::from_secs(5);
+/// How long requests in work may go on once the process is asked to stop.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Serves until `stop` is cancelled, then drains and writes what waits.
+pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
+    let data = DataDir::open(&config.data)?;
+    let directory = Directory::open(data.store()).with_context(|| format!("cannot open {}", data.store().display()))?;
+    let objects: Arc<dyn Objects> = Arc::new(directory);
+    let store = Arc::new(BundleStore::open(objects.clone(), &uuid::Uuid::new_v4().to_string()).await?);
+    let fleet = Arc::new(Fleet::open(&data.fleet(), Arc::new(|| Timestamp::now().as_second())).await?);
+
+    // Bound before anything is followed: an address in use is found at once.
+    let device_listener = bind(config.listen, "listen").await?;
+    let admin_listener = bind(config.admin_listen, "admin-listen").await?;
+    let tls = match &config.tls {
+        None => None,
+        Some((certificate, key)) => {
+            Some(Tls::load(TlsFiles { certificate: certificate.clone(), key: key.clone() }).await?)
+        }
+    };
+
+    let parts = Parts {
+        source: Arc::new(source(&config, &data)?),
+        store,
+        fleet: fleet.clone(),
+        snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::empty())),
+        status: Arc::new(ArcSwap::from_pointee(Status::default())),
+        look: Arc::new(Notify::new()),
+    };
+    let views =
+        Views { snapshot: parts.snapshot.clone(), status: parts.status.clone(), fleet: fleet.clone(), objects };
+    let engine = Engine::open(engine_settings(&config), parts.clone()).await?;
+
+    let public = public_url(&config, device_listener.local_addr()?);
+    let mut settings = DeviceSettings::new(config.download_url.as_ref().map_or(public.clone(), ToString::to_string));
+    settings.trusted_proxies = TrustedProxies::new(config.trusted_proxies.iter().copied());
+    settings.hooks = hook(&config, parts.look.clone());
+    let device = DeviceServer::new(views.clone(), Metrics::new(&views), settings);
+    let admin = Admin::new(device.clone(), token(data.path())?, stop.clone());
+    let admin_url = format!("http://{}", admin_listener.local_addr()?);
+    write_private(&data.path().join(URL_FILE), &admin_url)?;
+    tracing::info!(url = %public, repository = %config.repository, "devices are answered");
+    tracing::info!(url = %admin_url, token = %data.path().join(TOKEN_FILE).display(), "status, metrics and the API");
+
+    let mut tasks = JoinSet::new();
+    if let Some(tls) = &tls {
+        tasks.spawn(tls.watcher().watch(TLS_LOOK, stop.clone()));
+    }
+    let limits = Limits { connections: config.max_connections, drain: DRAIN, ..Limits::default() };
+    let (device_site, device_stop) = (device.site(), stop.clone());
+    tasks.spawn(async move {
+        listener::serve(device_listener, device_site, tls.as_ref(), limits, device_stop).await;
+    });
+    let (admin_site, admin_stop) = (admin.site(), stop.clone());
+    tasks.spawn(async move {
+        let limits = Limits { drain: DRAIN, ..Limits::default() };
+        listener::serve(admin_listener, admin_site, None, limits, admin_stop).await;
+    });
+    let engine_stop = stop.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            () = engine.run() => {}
+            () = engine_stop.cancelled() => {}
+        }
+    });
+    while let Some(ended) = tasks.join_next().await {
+        if !stop.is_cancelled() {
+            stop.cancel();
+            tracing::error!("a part of the server ended early; stopping");
+        }
+        if let Err(error) = ended {
+            tracing::error!(%error, "a part of the server failed");
+        }
+    }
+    fleet.close().await.context("what devices reported last could not be written")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}; is it in use? --{flag} chooses another address"))
+}
+
+fn source(config: &ServeConfig, data: &DataDir) -> anyhow::Result<Source> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let launch = Launch::Process { program, args: vec!["git-worker".into()] };
+    let mut settings = SourceSettings::new(config.repository.clone(), config.reference.clone());
+    settings.access = Access {
+        credentials: config.credentials.clone(),
+        known_hosts: config.known_hosts.clone(),
+        certificates: config.ca.clone(),
+        proxy: config.proxy.clone(),
+        insecure_http: false,
+    };
+    let mirrors = Mirrors::new(data.mirrors(), launch);
+    let source = mirrors.source(settings)?;
+    if let Err(error) = mirrors.remove_unused() {
+        tracing::warn!(%error, "mirrors of repositories that are not followed any more could not be removed");
+    }
+    Ok(source)
+}
+
+fn engine_settings(config: &ServeConfig) -> Settings {
+    let mut bundles = BundlePolicy::default();
+    if config.allow_private_sources {
+        let everything = ["0.0.0.0/0", "::/0"];
+        let allowed = everything.iter().map(|net| net.parse().expect("a network")).collect();
+        bundles.addresses = AddressPolicy { allowed, ..AddressPolicy::default() };
+    }
+    Settings {
+        owner: config.owner.clone(),
+        folder: Folder { path: config.path.clone(), ..Folder::default() },
+        poll: config.poll,
+        bundles,
+    }
+}
+
+fn public_url(config: &ServeConfig, listen: SocketAddr) -> String {
+    if let Some(url) = &config.public_url {
+        return url.to_string();
+    }
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    if listen.ip().is_unspecified() && config.download_url.is_none() {
+        tracing::warn!("download URLs will begin with {scheme}://{listen}, which no phone can reach: give --public-url");
+    }
+    format!("{scheme}://{listen}")
+}
+
+/// The webhook at `/hooks/default`. Without a secret there is none.
+fn hook(config: &ServeConfig, look: Arc<Notify>) -> HashMap<String, Hook> {
+    if config.hook_secrets.is_empty() {
+        return HashMap::new();
+    }
+    let (secrets, reference) = (config.hook_secrets.clone(), config.reference.clone());
+    let verify = Arc::new(move |headers: &http::HeaderMap, body: &[u8], now: i64| {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        match hooks::verify(header, body, &secrets, now) {
+            Err(_) => Verdict::Refused,
+            Ok(hint) if hint.concerns(&reference) => Verdict::Look,
+            Ok(_) => Verdict::Ignored,
+        }
+    });
+    let look_now = Arc::new(move || look.notify_one());
+    HashMap::from([(config.owner.name.clone(), Hook { verify, look_now })])
+}
+
+/// The admin token, made at the first start.
+fn token(data: &Path) -> anyhow::Result<Token> {
+    let path = data.join(TOKEN_FILE);
+    if !path.exists() {
+        let fresh: [u8; 32] = rand::random();
+        write_private(&path, &hex::encode(fresh))?;
+    }
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    match Token::new(&text) {
+        Ok(token) => Ok(token),
+        Err(weak) => bail!("{}: {weak}; delete the file to have a new one made", path.display()),
+    }
+}
+
+/// Writes a file that only its owner can read, whole or not at all.
+fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    let fresh = path.with_extension("new");
+    let write = || {
+        let mut file =
+            fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
+        writeln!(file, "{text}")?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
