@@ -153,3 +153,58 @@ async fn foreign_files_are_not_objects() {
     assert_eq!(store.get("a/b/c").await.unwrap(), None);
     assert_eq!(store.head("a").await.unwrap(), None);
 }
+
+/// Not a test by itself: runs on a file system of 256 KiB.
+#[tokio::test]
+#[ignore = "run by a_full_disk_corrupts_nothing"]
+async fn fills_the_disk() {
+    let Some(root) = child_directory() else { return };
+    let store = Directory::open(&root).unwrap();
+    let head = store.replace("head", Bytes::from_static(b"old"), None).await.unwrap();
+    let mut written = Vec::new();
+    let full = loop {
+        let content = vec![u8::try_from(written.len()).unwrap(); 50_000];
+        let key = format!("objects/{}", Digest::of(&content));
+        match store.create(&key, content.into()).await {
+            Ok(()) => written.push(key),
+            Err(e) => break e,
+        }
+    };
+    assert!(matches!(full, ObjectsError::Full { .. }), "{full}");
+    let refused = store.replace("head", vec![b'x'; 50_000].into(), Some(&head)).await;
+    assert!(matches!(refused, Err(ObjectsError::Full { .. })), "{refused:?}");
+    assert_eq!(store.get("head").await.unwrap().unwrap().0, "old");
+    let listed: Vec<String> = store.list("objects").await.unwrap().into_iter().map(|m| m.key).collect();
+    assert_eq!(listed.len(), written.len());
+    for key in &listed {
+        let (content, _) = store.get(key).await.unwrap().unwrap();
+        assert_eq!(*key, format!("objects/{}", Digest::of(&content)));
+    }
+    store.delete(&written[0]).await.unwrap();
+    store.create("objects/again", vec![1_u8; 40_000].into()).await.unwrap();
+}
+
+/// On a small file system of its own, where the system lets one be mounted.
+#[test]
+fn a_full_disk_corrupts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mounted = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["-rm", "sh", "-c", &format!("mount -t tmpfs -o size=256k none \"$0\" && {script}")]);
+        command.arg(folder.path());
+        command
+    };
+    if !mounted("true").output().is_ok_and(|probe| probe.status.success()) {
+        return;
+    }
+    let test = "objects::directory::tests::fills_the_disk";
+    let output = mounted("exec \"$1\" \"$2\" --exact --nocapture --include-ignored")
+        .arg(std::env::current_exe().unwrap())
+        .arg(test)
+        .env(CHILD, folder.path())
+        .output()
+        .unwrap();
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
