@@ -81,11 +81,7 @@ pub fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// The program under measurement, built with optimisations.
 pub fn sluice() -> PathBuf {
-    let built = Command::new(env!("CARGO")).args(["build", "--release", "--quiet", "-p", "sluice"]).status().unwrap();
-    assert!(built.success(), "sluice does not build");
-    let here = std::env::current_exe().unwrap();
-    // target/release/deps/figures-… → target/release/sluice
-    here.ancestors().nth(2).unwrap().join("sluice")
+    env!("CARGO_BIN_EXE_sluice").into()
 }
 
 /// The command line of `sluice serve` for a repository.

@@ -1,5 +1,5 @@
-//! The figures of the README: measured side by side in one run, printed as a table. `cargo bench -p sluice-tests`; one
-//! group alone with `cargo bench -p sluice-tests -- updates`.
+//! The figures of the README: measured side by side in one run, printed as a table. `cargo bench -p sluice --bench figures`; one
+//! group alone with `cargo bench -p sluice --bench figures -- updates`.
 
 #[path = "figures/bare.rs"]
 mod bare;

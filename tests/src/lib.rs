@@ -1,1 +1,0 @@
-//! Whole-system tests; the code stands in `tests/` beside this file.

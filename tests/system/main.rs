@@ -1,0 +1,3 @@
+//! Whole-system tests: the real program, driven from outside.
+
+mod house;
