@@ -228,6 +228,32 @@ fn unzip_agrees() {
     }
 }
 
+/// Java's own stream reader, which old Android's is, where Java is installed.
+#[test]
+fn java_agrees() {
+    const PROGRAM: &str = "import java.io.*; import java.util.zip.*; public class Z {
+        public static void main(String[] a) throws Exception {
+            try (var z = new ZipInputStream(new FileInputStream(a[0]))) {
+                ZipEntry e; int n = 0; long bytes = 0;
+                while ((e = z.getNextEntry()) != null) { n++; bytes += z.readAllBytes().length; }
+                System.out.println(n + \" \" + bytes);
+            } } }";
+    let tree = sample();
+    let (_, bytes) = run(&mut listed(&tree), &Limits::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (zip, program) = (folder.path().join("x.zip"), folder.path().join("Z.java"));
+    std::fs::write(&zip, bytes).unwrap();
+    std::fs::write(&program, PROGRAM).unwrap();
+    match std::process::Command::new("java").arg(program).arg(zip).output() {
+        Ok(output) => {
+            let expected = format!("{} {}", tree.len(), tree.values().map(Vec::len).sum::<usize>());
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(said.trim(), expected, "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        Err(e) => assert_eq!(e.kind(), std::io::ErrorKind::NotFound, "{e}"),
+    }
+}
+
 #[test]
 fn a_zip_and_its_files_are_one_bundle() {
     let files: &[(&str, &[u8])] =
