@@ -229,8 +229,10 @@ enum ReleaseState {
     Ready,
     /// Its bundle has to be made from the source of this fingerprint.
     Needed(String),
-    /// Its source was not observed in this pass; what is known stays.
+    /// Its source was not observed in this pass; the bundle that is known stays.
     Unobserved,
+    /// Its source was not observed in this pass, and no bundle is known.
+    Unknown,
     /// It cannot be made.
     Failed(Diagnostic),
     /// The kind of source is not supported.
@@ -246,7 +248,7 @@ fn release_state(id: &ReleaseId, release: &Release, record: &AppRecord, observed
         return match (failure, record.versions.get(&id.1)) {
             (Some(failure), _) => ReleaseState::Failed(failure.problem.clone()),
             (None, Some(_)) => ReleaseState::Unobserved,
-            (None, None) => ReleaseState::Needed(String::new()),
+            (None, None) => ReleaseState::Unknown,
         };
     };
     match (record.versions.get(&id.1), failure) {
@@ -268,6 +270,7 @@ fn release_outcome(
             (None, "the bundle is stored and can be offered".to_owned())
         }
         ReleaseState::Needed(_) => (Some(Hindrance::Pending), "the bundle is being made".to_owned()),
+        ReleaseState::Unknown => (Some(Hindrance::Pending), "the repository is not read yet".to_owned()),
         ReleaseState::Failed(problem) => (Some(Hindrance::Problem(problem.code)), problem.message.clone()),
         ReleaseState::Unsupported => (
             Some(Hindrance::Problem(Code::SourceNotSupported)),

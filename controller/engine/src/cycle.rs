@@ -17,6 +17,7 @@ use sluice_core::{
     status::Status,
 };
 use sluice_repo::{CommitId, Poll};
+use sluice_store::control::BundleStore;
 use tokio::time::timeout_at;
 
 use crate::{
@@ -49,6 +50,8 @@ pub struct Engine {
     made: HashMap<String, (Digest, Zip)>,
     /// Commit that `inventory` stands for.
     commit: Option<CommitId>,
+    /// Whether this process has read that commit.
+    read: bool,
     /// Commit whose inventory was written last.
     written: String,
     contact: Contact,
@@ -57,6 +60,12 @@ pub struct Engine {
     retries: Retries,
     /// Something may have to be done although no new commit came.
     dirty: bool,
+}
+
+/// The commit that was worked with last, from before a restart: what [`sluice_repo::SourceSettings::known`] asks for.
+pub async fn last_commit(store: &BundleStore, owner: &str) -> Result<Option<CommitId>, EngineError> {
+    let inventory: Option<Inventory> = store.document(owner).await?;
+    Ok(inventory.and_then(|inventory| inventory.commit.parse().ok()))
 }
 
 impl Engine {
@@ -78,6 +87,7 @@ impl Engine {
             observed,
             made,
             commit,
+            read: false,
             written: String::new(),
             contact,
             prune: None,
@@ -155,10 +165,8 @@ impl Engine {
         let Some(commit) = commit else { return };
         self.contact.observed = Some(commit.to_string());
         let unread = self.inventory.problems().any(|p| p.code == Code::Unreadable);
-        if self.commit == Some(commit) && !unread && !self.observed.sources.is_empty() {
-            if self.contact.trouble.take().is_some() {
-                self.dirty = true;
-            }
+        self.dirty |= self.contact.trouble.take().is_some();
+        if self.read && self.commit == Some(commit) && !unread {
             return;
         }
         match self.read(commit, rewritten).await {
@@ -180,6 +188,8 @@ impl Engine {
             let allowed = if step.removed.is_empty() || rewritten {
                 0
             } else {
+                // A commit that the repository does not have any more hides nothing.
+                let from = from.filter(|from| reader.has(*from));
                 reader.messages(from, commit, MESSAGES)?.allowed_prune().unwrap_or(0)
             };
             let (sources, failures) = observe::sources(&reader, commit, step.next.objects());
@@ -188,17 +198,20 @@ impl Engine {
         let fail = |source| EngineError::Read { commit: commit.to_string(), source };
         let (step, allowed, sources, failures) = read.await.map_err(|_| EngineError::Interrupted)?.map_err(fail)?;
 
-        let guard = PruneGuard { allowed: usize::try_from(allowed).unwrap_or(usize::MAX), in_use: self.in_use().await };
+        let in_use = if step.removed.is_empty() { BTreeSet::new() } else { self.in_use().await };
+        let guard = PruneGuard { allowed: usize::try_from(allowed).unwrap_or(usize::MAX), in_use };
         self.prune = guard.refuse(&self.inventory, &step);
         let keep = self.prune.is_some() || (rewritten && !step.removed.is_empty());
         self.inventory = if keep { step.keeping_removed().next } else { step.next };
-        self.contact.trouble = rewritten.then(|| {
-            let message = format!(
-                "history was rewritten: the commit that was served is not part of {commit}; what that commit no longer \
-                 declares is kept until the next one"
-            );
-            ("HistoryRewritten".to_owned(), message)
-        });
+        if rewritten || self.commit != Some(commit) {
+            self.contact.rewritten = rewritten.then(|| {
+                format!(
+                    "history was rewritten: the commit that was served before is not part of {commit}; what that commit \
+                     no longer declares is kept until the next one"
+                )
+            });
+        }
+        self.read = true;
         self.commit = Some(commit);
         self.contact.applied = Some(commit.to_string());
         // A failure outlives the commit while its source is the same.

@@ -20,7 +20,7 @@ use sluice_repo::{PathFilter, Source};
 use sluice_store::{control::BundleStore, fleet::Fleet};
 use tokio::sync::Notify;
 
-pub use cycle::Engine;
+pub use cycle::{Engine, last_commit};
 pub use materialise::{BundlePolicy, MakeError, from_git};
 pub use observe::files_of_commit;
 

@@ -19,6 +19,8 @@ pub(crate) struct Contact {
     pub(crate) at: Option<Timestamp>,
     /// Why the commit that was seen, or the remote itself, is not followed: reason and sentence.
     pub(crate) trouble: Option<(String, String)>,
+    /// The commit that is served does not follow from the one before.
+    pub(crate) rewritten: Option<String>,
 }
 
 /// What stands beside the plan.
@@ -97,6 +99,9 @@ impl Report<'_> {
         let errors = self.problems.len();
         let (ready, reason, message) = match (&self.contact.trouble, &self.contact.applied) {
             (Some((reason, message)), _) => (false, reason.as_str(), message.clone()),
+            (None, Some(_)) if self.contact.rewritten.is_some() => {
+                (false, "HistoryRewritten", self.contact.rewritten.clone().unwrap_or_default())
+            }
             (None, None) => (false, "Starting", "the repository was not read yet".to_owned()),
             (None, Some(commit)) if errors == 0 => {
                 (true, "Applied", format!("commit {} is served", short(commit)))

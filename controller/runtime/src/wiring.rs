@@ -16,8 +16,8 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use sluice_bundle::address::AddressPolicy;
 use sluice_core::{snapshot::Snapshot, status::Status};
-use sluice_engine::{BundlePolicy, Engine, Folder, Parts, Settings};
-use sluice_repo::{Access, Launch, Mirrors, Source, SourceSettings, hooks};
+use sluice_engine::{BundlePolicy, Engine, Folder, Parts, Settings, last_commit};
+use sluice_repo::{Access, CommitId, Launch, Mirrors, Source, SourceSettings, hooks};
 use sluice_serve::{
     admin::{Admin, Token},
     device::{DeviceServer, DeviceSettings},
@@ -65,7 +65,7 @@ pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyho
     };
 
     let parts = Parts {
-        source: Arc::new(source(&config, &data)?),
+        source: Arc::new(source(&config, &data, last_commit(&store, &config.owner.name).await?)?),
         store,
         fleet: fleet.clone(),
         snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::empty())),
@@ -128,10 +128,11 @@ async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on {address}; is it in use? --{flag} chooses another address"))
 }
 
-fn source(config: &ServeConfig, data: &DataDir) -> anyhow::Result<Source> {
+fn source(config: &ServeConfig, data: &DataDir, known: Option<CommitId>) -> anyhow::Result<Source> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let launch = Launch::Process { program, args: vec!["git-worker".into()] };
     let mut settings = SourceSettings::new(config.repository.clone(), config.reference.clone());
+    settings.known = known;
     settings.access = Access {
         credentials: config.credentials.clone(),
         known_hosts: config.known_hosts.clone(),

@@ -41,7 +41,7 @@ pub(super) fn next(
         Target::Release(version) => match states.get(version) {
             None => Some(Hindrance::Problem(Code::ReleaseNotFound)),
             Some(ReleaseState::Ready | ReleaseState::Unobserved) => None,
-            Some(ReleaseState::Needed(_)) => Some(Hindrance::Pending),
+            Some(ReleaseState::Needed(_) | ReleaseState::Unknown) => Some(Hindrance::Pending),
             Some(ReleaseState::Failed(problem)) => Some(Hindrance::Problem(problem.code)),
             Some(ReleaseState::Unsupported) => Some(Hindrance::Problem(Code::SourceNotSupported)),
         },

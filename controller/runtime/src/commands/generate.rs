@@ -37,7 +37,7 @@ fn files() -> Vec<(String, String)> {
     let mut files = sluice_crds::generated();
     files.push(("docs/reference/cli.md".into(), command_line()));
     files.push(("docs/reference/problems.md".into(), problems()));
-    files.push(("docs/reference/openapi.json".into(), sluice_serve::admin::openapi()));
+    files.push(("docs/reference/openapi.json".into(), sluice_serve::admin::document()));
     files
 }
 
