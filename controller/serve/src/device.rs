@@ -15,6 +15,7 @@ use sluice_core::{
     outcome::Event,
 };
 use sluice_store::fleet::{CheckIn, FleetError, Offer};
+use tokio::sync::Semaphore;
 
 use crate::{
     body, download,
@@ -71,6 +72,8 @@ pub struct DeviceServer {
     pub(crate) views: Views,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: DeviceSettings,
+    /// A turn for each read of a file.
+    pub(crate) reads: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for DeviceServer {
@@ -89,7 +92,7 @@ impl DeviceServer {
     /// A server over `views`.
     pub fn new(views: Views, metrics: Arc<Metrics>, mut settings: DeviceSettings) -> Arc<Self> {
         settings.download_url.truncate(settings.download_url.trim_end_matches('/').len());
-        Arc::new(Self { views, metrics, settings })
+        Arc::new(Self { views, metrics, settings, reads: Arc::new(Semaphore::new(download::READS)) })
     }
 
     /// What the device listener serves.

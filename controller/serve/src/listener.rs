@@ -114,7 +114,8 @@ pub async fn serve(
 
 fn http() -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().max_buf_size(BUFFER).pipeline_flush(true);
+    // Without `pipeline_flush`: with it hyper buffers bodies whatever the limit.
+    http.http1().max_buf_size(BUFFER);
     http.http2()
         .max_concurrent_streams(STREAMS)
         .initial_stream_window_size(64 * 1024)

@@ -13,23 +13,46 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use prometheus_client::metrics::counter::Counter;
-use tokio::task::JoinHandle;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+};
+use tokio_util::sync::PollSemaphore;
 
 /// Large enough that handing over to the blocking pool does not count, small enough for thousands at once.
 const PIECE: usize = 64 * 1024;
+
+/// Reads at once. It bounds the threads and the memory that thousands of downloads take.
+pub(crate) const READS: usize = 32;
 
 /// The body.
 pub(super) struct FileBody {
     file: Arc<File>,
     at: u64,
     left: u64,
+    turn: PollSemaphore,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
     sent: Counter,
 }
 
 impl FileBody {
-    pub(super) fn new(file: File, first: u64, length: u64, sent: Counter) -> Self {
-        Self { file: Arc::new(file), at: first, left: length, reading: None, sent }
+    pub(super) fn new(file: File, first: u64, length: u64, reads: Arc<Semaphore>, sent: Counter) -> Self {
+        let turn = PollSemaphore::new(reads);
+        Self { file: Arc::new(file), at: first, left: length, turn, reading: None, sent }
+    }
+
+    /// Starts to read the next piece. The memory comes from this thread: many threads that allocate and few that free
+    /// leave several times as much behind.
+    fn read(&self, turn: Option<OwnedSemaphorePermit>) -> JoinHandle<io::Result<Bytes>> {
+        let (at, length) = (self.at, usize::try_from(self.left).unwrap_or(PIECE).min(PIECE));
+        let mut piece = BytesMut::zeroed(length);
+        let file = Arc::clone(&self.file);
+        tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            // A file that became shorter ends the connection, so that nobody takes half of it for the whole.
+            file.read_exact_at(&mut piece, at)?;
+            Ok(piece.freeze())
+        })
     }
 }
 
@@ -41,19 +64,17 @@ impl Body for FileBody {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        let (at, length) = (self.at, usize::try_from(self.left).unwrap_or(PIECE).min(PIECE));
-        let file = &self.file.clone();
-        let reading = self.reading.get_or_insert_with(|| {
-            let file = Arc::clone(file);
-            tokio::task::spawn_blocking(move || {
-                let mut piece = BytesMut::zeroed(length);
-                // A file that became shorter ends the connection, so that nobody takes half of it for the whole.
-                file.read_exact_at(&mut piece, at)?;
-                Ok(piece.freeze())
-            })
-        });
-        let read = ready!(Pin::new(reading).poll(cx));
-        self.reading = None;
+        let mut reading = match self.reading.take() {
+            Some(reading) => reading,
+            None => {
+                let turn = ready!(self.turn.poll_acquire(cx));
+                self.read(turn)
+            }
+        };
+        let Poll::Ready(read) = Pin::new(&mut reading).poll(cx) else {
+            self.reading = Some(reading);
+            return Poll::Pending;
+        };
         let piece = match read.map_err(io::Error::other).flatten() {
             Ok(piece) => piece,
             Err(error) => {
