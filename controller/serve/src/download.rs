@@ -154,7 +154,9 @@ impl Source {
     async fn body(self, server: &DeviceServer, first: u64, length: u64) -> io::Result<Body> {
         let sent = server.metrics.download_bytes.clone();
         match self {
-            Self::Local { file, .. } => Ok(Body::new(FileBody::new(file, first, length, server.reads.clone(), sent))),
+            Self::Local { file, .. } => {
+                Ok(Body::new(FileBody::new(file, first, length, server.reads.clone(), sent)))
+            }
             Self::Remote { key, .. } => {
                 let reading = server.views.objects.read(&key, Some(first..first + length)).await;
                 let reading = reading.map_err(io::Error::other)?.ok_or(io::ErrorKind::NotFound)?;
