@@ -152,7 +152,7 @@ fn everything_is_bounded_typed_and_never_null() {
 #[test]
 fn no_choice_is_a_truth_value_in_yaml() {
     for (path, text) in sluice_crds::generated() {
-        for line in text.lines().filter(|_| path.ends_with(".yaml")) {
+        for line in text.lines().filter(|_| path.starts_with("crds/generated")) {
             let word = line.trim_start().trim_start_matches("- ");
             assert!(!matches!(word, "Off" | "On" | "Yes" | "No" | "True" | "False"), "{path}: {line}");
         }

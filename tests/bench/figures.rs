@@ -1,5 +1,10 @@
 //! The figures of the README: measured side by side in one run, printed as a table. `cargo bench -p sluice --bench figures`; one
 //! group alone with `cargo bench -p sluice --bench figures -- updates`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test or a measurement that cannot go on says where it stopped"
+)]
 
 #[path = "figures/bare.rs"]
 mod bare;
@@ -16,7 +21,7 @@ use std::{
 };
 
 use load::{Load, Run, get, post};
-use process::{Server, await_that, free_address, pin_load, serve, sluice};
+use process::{Server, await_that, free_address, pin_load, sluice};
 use shop::Shop;
 
 const DEVICES: usize = 100_000;
@@ -65,7 +70,10 @@ fn check(n: usize) -> String {
 fn bare(body: &str, folder: &Path) -> Server {
     let listen = free_address();
     let program = std::env::current_exe().unwrap().display().to_string();
-    Server::start(vec![program, "bare".into(), listen.to_string(), body.to_owned(), folder.display().to_string()], listen)
+    Server::start(
+        vec![program, "bare".into(), listen.to_string(), body.to_owned(), folder.display().to_string()],
+        listen,
+    )
 }
 
 fn updates(program: &Path) {
@@ -76,7 +84,7 @@ fn updates(program: &Path) {
         load::run(Load { to, connections: CONNECTIONS, requests, rate, time: Duration::from_secs(seconds) })
     };
     let ours = shop.serve(program, &[]);
-    let body = shop.await_version(&ours, "1.0.1");
+    let body = Shop::await_version(&ours, "1.0.1");
     let plain = bare(&body, shop.folder());
     // Interleaved, so that a noisy neighbour hits both.
     let mut best: [Option<Run>; 2] = [None, None];
@@ -102,13 +110,17 @@ fn updates(program: &Path) {
     let half = load(ours.address, Some(our_run.rate / 2.0), 5);
     row("/updates at half load", &format!("{:.0} requests/s; {}", half.rate, percentiles(&half)), "");
     let (now, peak) = ours.memory();
-    row("memory after it", &format!("{now:.0} MiB resident, {peak:.0} MiB at its highest"), &format!("{DEVICES} devices"));
+    row(
+        "memory after it",
+        &format!("{now:.0} MiB resident, {peak:.0} MiB at its highest"),
+        &format!("{DEVICES} devices"),
+    );
 }
 
 fn downloads(program: &Path) {
     let shop = Shop::new(1, 5_000_000);
     let ours = shop.serve(program, &[]);
-    let body = shop.await_version(&ours, "1.0.1");
+    let body = Shop::await_version(&ours, "1.0.1");
     let path = shop::download_path(&body);
     let artefacts = shop.data().join("store/artefacts");
     let plain = bare(&body, &artefacts);
@@ -141,15 +153,24 @@ fn downloads(program: &Path) {
 fn events(program: &Path) {
     let shop = Shop::new(1, 4_000);
     let ours = shop.serve(program, &[]);
-    shop.await_version(&ours, "1.0.1");
+    Shop::await_version(&ours, "1.0.1");
     let event = |n: usize, t: usize| {
         let check = check(n);
         let open = check.trim_end_matches('}');
-        format!(r#"{open},"action":"app_moved_to_foreground","old_version_name":"","timestamp":{}}}"#, 1_795_495_935_000 + t)
+        format!(
+            r#"{open},"action":"app_moved_to_foreground","old_version_name":"","timestamp":{}}}"#,
+            1_795_495_935_000 + t
+        )
     };
     // Devices are known by their first check, as phones are.
     let checks = (0..20_000).map(|n| post("/updates", &check(n))).collect();
-    load::run(Load { to: ours.address, connections: 64, requests: checks, rate: None, time: Duration::from_secs(3) });
+    load::run(Load {
+        to: ours.address,
+        connections: 64,
+        requests: checks,
+        rate: None,
+        time: Duration::from_secs(3),
+    });
     let mut t = 0;
     let mut next = |size: usize| -> String {
         let list: Vec<String> = (0..size)
@@ -185,14 +206,14 @@ fn push(program: &Path) {
     let secret = shop.folder().join("hook-secret");
     std::fs::write(&secret, "bench").unwrap();
     let ours = shop.serve(program, &["--poll", "10m", "--hook-secret-file", &secret.display().to_string()]);
-    shop.await_version(&ours, "1.0.1");
+    Shop::await_version(&ours, "1.0.1");
     let mut times = hdrhistogram::Histogram::<u64>::new(3).unwrap();
     for n in 2..42 {
         let version = format!("1.0.{n}");
         shop.release(&version);
         let start = Instant::now();
-        shop.hook(&ours, "bench");
-        await_that("the new release is served", || shop.served(&ours).contains(&version));
+        Shop::hook(&ours, "bench");
+        await_that("the new release is served", || Shop::served(&ours).contains(&version));
         times.record(u64::try_from(start.elapsed().as_micros()).unwrap()).unwrap();
     }
     row(
@@ -217,14 +238,18 @@ fn scale(program: &Path) {
 
     let cold = shop.serve(program, &[]);
     let start = Instant::now();
-    shop.await_version(&cold, "1.0.1");
-    row("first start until served", &format!("{:.1} s", start.elapsed().as_secs_f64()), "the bundles of channels first");
-    shop.await_ready(&cold);
+    Shop::await_version(&cold, "1.0.1");
+    row(
+        "first start until served",
+        &format!("{:.1} s", start.elapsed().as_secs_f64()),
+        "the bundles of channels first",
+    );
+    shop.await_ready();
     cold.stop();
     let start = Instant::now();
     let warm = shop.serve(program, &[]);
-    shop.await_ready(&warm);
+    shop.await_ready();
     row("start on a warm store to ready", &format!("{:.2} s", start.elapsed().as_secs_f64()), "");
-    shop.await_observed(&warm);
+    Shop::await_observed(&warm);
     row("resident memory", &format!("{:.0} MiB", warm.memory().0), &format!("{MANIFESTS} manifests"));
 }

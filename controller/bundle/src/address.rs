@@ -22,7 +22,7 @@ impl AddressPolicy {
 
 /// Whether an address is one that anybody on the Internet could be meant by.
 ///
-/// IPv6 counts only inside 2000::/3 without its special blocks, so that every form that can carry an IPv4 address
+/// IPv6 counts only inside `2000::/3` without its special blocks, so that every form that can carry an IPv4 address
 /// (mapped, compatible, NAT64, 6to4, Teredo) is refused without being decoded.
 pub fn is_public(ip: IpAddr) -> bool {
     match ip {
@@ -35,17 +35,16 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
     let [a, b, c, _] = ip.octets();
     !matches!(
         (a, b, c),
-        (0 | 10 | 127, _, _)              // this network, private, loopback
-            | (100, 64..=127, _)          // CGNAT, RFC 6598
-            | (169, 254, _)               // link-local, cloud metadata
-            | (172, 16..=31, _)           // private
-            | (192, 0, 0 | 2)             // IETF protocols, documentation
-            | (192, 88, 99)               // 6to4 relays
-            | (192, 168, _)               // private
-            | (198, 18..=19, _)           // benchmarks
-            | (198, 51, 100)              // documentation
-            | (203, 0, 113)               // documentation
-            | (224.., _, _) // multicast, reserved, broadcast
+        (0 | 10 | 127 | 224.., _, _)
+            | (100, 64..=127, _)
+            | (169, 254, _)
+            | (172, 16..=31, _)
+            | (192, 0, 0 | 2)
+            | (192, 88, 99)
+            | (192, 168, _)
+            | (198, 18..=19, _)
+            | (198, 51, 100)
+            | (203, 0, 113) // multicast, reserved, broadcast
     )
 }
 
@@ -54,10 +53,7 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
     (0x2000..=0x3fff).contains(&a)
         && !matches!(
             (a, b),
-            (0x2001, 0..=0x1ff)           // IETF protocols, Teredo, ORCHID
-                | (0x2001, 0xdb8)         // documentation
-                | (0x2002, _)             // 6to4
-                | (0x3fff, 0..=0xfff) // documentation, RFC 9637
+            (0x2001, 0..=0x1ff | 0xdb8) | (0x2002, _) | (0x3fff, 0..=0xfff) // documentation, RFC 9637
         )
 }
 

@@ -39,12 +39,7 @@ pub struct DownloadLimits {
 
 impl Default for DownloadLimits {
     fn default() -> Self {
-        Self {
-            bytes: 1 << 30,
-            idle: Duration::from_secs(30),
-            total: Duration::from_secs(15 * 60),
-            redirects: 5,
-        }
+        Self { bytes: 1 << 30, idle: Duration::from_secs(30), total: Duration::from_mins(15), redirects: 5 }
     }
 }
 
@@ -303,7 +298,8 @@ struct Pinned(Arc<[SocketAddr]>);
 
 impl Resolve for Pinned {
     fn resolve(&self, _: Name) -> Resolving {
-        let addresses: Addrs = Box::new(self.0.to_vec().into_iter());
+        let addresses: Vec<SocketAddr> = self.0.to_vec();
+        let addresses: Addrs = Box::new(addresses.into_iter());
         Box::pin(std::future::ready(Ok(addresses)))
     }
 }

@@ -23,6 +23,7 @@ use sluice_core::{
     memory::{DeviceMemory, Failed},
     native::NativeVersion,
     record::Zip,
+    release::RollbackPolicy,
     request::{DeviceKey, Request},
     snapshot::{App, ChannelEntry, FORMAT, LineEntry, Offer, Root, Shard, Snapshot},
 };
@@ -59,7 +60,7 @@ fn snapshot() -> Snapshot {
         digest: Digest::of(version.as_bytes()),
         zip: Zip { sha256: Digest::of(b"zip"), crc32: 1, size: 1 },
         native: Some(">=1.0.0 <5.0.0".parse().expect("a range")),
-        rollback: Default::default(),
+        rollback: RollbackPolicy::default(),
         notes: None,
         link: None,
         key_id: None,

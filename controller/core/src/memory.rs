@@ -25,7 +25,9 @@ impl DeviceMemory {
 
     /// Whether `digest` failed on this device, with this native version, in the last 30 days.
     pub fn has_failed(&self, digest: &Digest, native: NativeVersion, now: i64) -> bool {
-        self.failed.iter().any(|f| f.digest == *digest && f.native == native && now - f.at < FAILED_FOR_SECONDS)
+        self.failed
+            .iter()
+            .any(|f| f.digest == *digest && f.native == native && now - f.at < FAILED_FOR_SECONDS)
     }
 }
 

@@ -173,8 +173,8 @@ impl FromStr for NativeRange {
         let mut any = false;
         for comparator in comparators(text) {
             any = true;
-            let parsed =
-                semver::Comparator::parse(&comparator).map_err(|e| refuse(&format!("in `{comparator}`, {e}")))?;
+            let parsed = semver::Comparator::parse(&comparator)
+                .map_err(|e| refuse(&format!("in `{comparator}`, {e}")))?;
             if !parsed.pre.is_empty() {
                 return Err(refuse("native versions compare without their pre-release tag, leave it out"));
             }

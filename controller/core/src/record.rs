@@ -88,6 +88,12 @@ pub struct LineRecord {
 impl AppRecord {
     /// The record of an app that `owner` publishes for the first time.
     pub fn new(app: AppId, owner: impl Into<String>) -> Self {
-        Self { format: FORMAT, app, owner: owner.into(), versions: BTreeMap::new(), channels: BTreeMap::new() }
+        Self {
+            format: FORMAT,
+            app,
+            owner: owner.into(),
+            versions: BTreeMap::new(),
+            channels: BTreeMap::new(),
+        }
     }
 }

@@ -120,7 +120,8 @@ async fn write_record(
             standing.channels.clone_from(&record.channels);
             for (version, binding) in &record.versions {
                 // A binding that stands is never given other bytes (rule 4), whoever wrote it.
-                let kept = standing.versions.get(version).filter(|known| known.digest != binding.digest).cloned();
+                let kept =
+                    standing.versions.get(version).filter(|known| known.digest != binding.digest).cloned();
                 standing.versions.insert(version.clone(), kept.unwrap_or_else(|| binding.clone()));
             }
             Ok::<(), ControlError>(())

@@ -34,7 +34,7 @@ const MESSAGES: usize = 1_000;
 /// Bundles that nobody waits for are made in batches of this many between two plans.
 const BATCH: usize = 64;
 /// Between two looks at what is stored.
-const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+const HOUSEKEEPING: Duration = Duration::from_hours(1);
 
 /// Follows one repository.
 #[derive(Debug)]
@@ -75,8 +75,11 @@ impl Engine {
         let commit: Option<CommitId> = inventory.commit.parse().ok();
         let stored = apply::load(&parts).await?;
         let contact = Contact { applied: commit.map(|c| c.to_string()), ..Contact::default() };
-        let observed =
-            Observed { records: stored.records.clone(), shards: stored.shards.clone(), ..Observed::default() };
+        let observed = Observed {
+            records: stored.records.clone(),
+            shards: stored.shards.clone(),
+            ..Observed::default()
+        };
         let bindings = stored.records.values().flat_map(|record| record.versions.values());
         let made = bindings.map(|b| (b.source.clone(), (b.digest, b.zip.clone()))).collect();
         let mut engine = Self {
@@ -196,7 +199,8 @@ impl Engine {
             Ok((step, allowed, sources, failures))
         });
         let fail = |source| EngineError::Read { commit: commit.to_string(), source };
-        let (step, allowed, sources, failures) = read.await.map_err(|_| EngineError::Interrupted)?.map_err(fail)?;
+        let (step, allowed, sources, failures) =
+            read.await.map_err(|_| EngineError::Interrupted)?.map_err(fail)?;
 
         let in_use = if step.removed.is_empty() { BTreeSet::new() } else { self.in_use().await };
         let guard = PruneGuard { allowed: usize::try_from(allowed).unwrap_or(usize::MAX), in_use };
@@ -231,7 +235,11 @@ impl Engine {
             Err(_) => channels.collect(),
             Ok(active) => channels
                 .filter(|(app, channel)| {
-                    active.iter().any(|a| a.devices > 0 && a.app == app.as_str() && a.channel.as_deref() == Some(channel.as_str()))
+                    active.iter().any(|a| {
+                        a.devices > 0
+                            && a.app == app.as_str()
+                            && a.channel.as_deref() == Some(channel.as_str())
+                    })
                 })
                 .collect(),
         }
@@ -309,7 +317,9 @@ impl Engine {
                     }
                     None => {
                         let (release, source) = (need.release.clone(), need.fingerprint.clone());
-                        record.versions.insert(need.version.clone(), Binding { digest, release, source, zip });
+                        record
+                            .versions
+                            .insert(need.version.clone(), Binding { digest, release, source, zip });
                         None
                     }
                 }

@@ -6,7 +6,8 @@ use std::{
 };
 
 use sluice_bundle::{
-    BundleError, DownloadError, DownloadLimits, FileMeta, Files, Limits, Packed, ZipFiles, address::AddressPolicy, pack,
+    BundleError, DownloadError, DownloadLimits, FileMeta, Files, Limits, Packed, ZipFiles,
+    address::AddressPolicy, pack,
 };
 use sluice_core::{diagnostic::Code, digest::Digest, plan::Need, record::Zip, release::Source};
 use sluice_repo::{CommitId, Kind, Mirror, ObjectId, ReadError, Reader, mirror::is_lfs_pointer};
@@ -100,7 +101,7 @@ pub(crate) async fn make(
     policy: &BundlePolicy,
 ) -> Result<(Digest, Zip), MakeError> {
     let scratch = store.objects().scratch().map_err(ControlError::from)?;
-    let limits = policy.limits.clone();
+    let limits = policy.limits;
     let (packed, scratch) = match &need.source {
         Source::Path(path) => {
             let (mirror, path) = (mirror.clone(), path.clone());
@@ -195,7 +196,10 @@ impl Files for GitFiles<'_> {
 
     fn open(&mut self, index: usize) -> Result<Box<dyn Read + '_>, BundleError> {
         let FileMeta { path, size, .. } = &self.metas[index];
-        let bytes = self.reader.read(self.oids[index], *size).map_err(|e| BundleError::read(path, io::Error::other(e)))?;
+        let bytes = self
+            .reader
+            .read(self.oids[index], *size)
+            .map_err(|e| BundleError::read(path, io::Error::other(e)))?;
         Ok(Box::new(Cursor::new(bytes)))
     }
 }

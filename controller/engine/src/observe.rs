@@ -70,10 +70,17 @@ fn read(reader: &Reader, entry: &Entry) -> Option<FileEntry> {
         complete: false,
     };
     match entry.kind {
-        Kind::Submodule => Some(problem(Code::Submodule, "submodules are never read; move the manifests into this repository")),
+        Kind::Submodule => Some(problem(
+            Code::Submodule,
+            "submodules are never read; move the manifests into this repository",
+        )),
         _ if !candidate => None,
-        Kind::Symlink => Some(problem(Code::Symlink, "symbolic links are never followed; put the file itself here")),
-        Kind::Unnameable => Some(problem(Code::Encoding, "the name of this file is not usable text; rename it")),
+        Kind::Symlink => {
+            Some(problem(Code::Symlink, "symbolic links are never followed; put the file itself here"))
+        }
+        Kind::Unnameable => {
+            Some(problem(Code::Encoding, "the name of this file is not usable text; rename it"))
+        }
         Kind::Tree => None,
         Kind::Blob | Kind::Executable => match reader.read(entry.oid, FILE_LIMIT) {
             Ok(bytes) => {
@@ -83,7 +90,9 @@ fn read(reader: &Reader, entry: &Entry) -> Option<FileEntry> {
             }
             Err(ReadError::TooLarge { size, limit }) => Some(problem(
                 Code::TooLarge,
-                &format!("the file has {size} bytes, more than the {limit} that a manifest may have; split it"),
+                &format!(
+                    "the file has {size} bytes, more than the {limit} that a manifest may have; split it"
+                ),
             )),
             Err(error) => {
                 let mut file = problem(Code::Unreadable, &format!("{error}; it will be tried again"));
@@ -121,11 +130,15 @@ pub(crate) fn sources<'a>(
                 }
                 Ok(Some(_)) => fail(
                     Code::BundleNotFound,
-                    format!("`{path}` is a symbolic link or a submodule; a bundle is a directory or a zip file"),
+                    format!(
+                        "`{path}` is a symbolic link or a submodule; a bundle is a directory or a zip file"
+                    ),
                 ),
                 Ok(None) | Err(ReadError::BadPath(_)) => fail(
                     Code::BundleNotFound,
-                    format!("there is no `{path}` in this commit; commit the web build there, or correct the path"),
+                    format!(
+                        "there is no `{path}` in this commit; commit the web build there, or correct the path"
+                    ),
                 ),
                 // Not observed is not absent: what is known of the release stays.
                 Err(error) => tracing::warn!(path, %error, "the bundle of a release could not be looked up"),

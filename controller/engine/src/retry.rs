@@ -10,7 +10,7 @@ use sluice_core::plan::ReleaseId;
 /// Pause after the first failure; doubled each time up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_secs(5);
 /// Longest pause.
-const LONGEST: Duration = Duration::from_secs(15 * 60);
+const LONGEST: Duration = Duration::from_mins(15);
 
 /// Failures that may pass by themselves, and when each is tried again.
 #[derive(Debug, Default)]

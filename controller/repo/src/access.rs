@@ -52,7 +52,7 @@ pub enum Proxy {
 pub struct Access {
     /// What is shown to the server.
     pub credentials: Credentials,
-    /// Text of a known_hosts file; mandatory for SSH. Several keys of one host are allowed, for rotation.
+    /// Text of a `known_hosts` file; mandatory for SSH. Several keys of one host are allowed, for rotation.
     pub known_hosts: Option<String>,
     /// PEM certificates of authorities to trust besides the system's.
     pub certificates: Option<String>,

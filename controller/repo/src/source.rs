@@ -23,7 +23,7 @@ use crate::{
 /// Most bytes that one fetch may bring, unless told otherwise.
 pub const FETCH_LIMIT: u64 = 8 << 30;
 /// Total time of one look, a fetch included, unless told otherwise.
-pub const DEADLINE: Duration = Duration::from_secs(300);
+pub const DEADLINE: Duration = Duration::from_mins(5);
 /// Number of packs at which they are made into one.
 const REPACK_AT: usize = 100;
 

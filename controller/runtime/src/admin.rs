@@ -27,7 +27,9 @@ impl Admin {
             None => read(args, URL_FILE, "--admin-url")?,
         };
         let token = match &args.token_file {
-            Some(file) => fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?,
+            Some(file) => {
+                fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?
+            }
             None => read(args, TOKEN_FILE, "--token-file")?,
         };
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
@@ -40,7 +42,11 @@ impl Admin {
     }
 
     /// Sends a document to the API and reads the answer.
-    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
         self.send(self.http.post(format!("{}{path}", self.url)).json(body)).await
     }
 
@@ -69,6 +75,10 @@ fn read(args: &AdminArgs, name: &str, flag: &str) -> anyhow::Result<String> {
     })?;
     let path = Path::new(data).join(name);
     fs::read_to_string(&path).with_context(|| {
-        format!("cannot read {}; is {} the data directory of a server that was started?", path.display(), data.display())
+        format!(
+            "cannot read {}; is {} the data directory of a server that was started?",
+            path.display(),
+            data.display()
+        )
     })
 }

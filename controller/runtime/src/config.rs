@@ -112,12 +112,14 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
             git_password_file git_ssh_key_file git_known_hosts_file git_ca_file git_proxy allow_private_sources log
             log_format);
     }
-    let repository = match args.repository.as_deref() {
-        Some(text) => check.parse::<RepositoryUrl>("repository", Some(text)),
-        None => {
-            check.wrong("repository", "is required: the URL or directory of the repository with releases and channels");
-            None
-        }
+    let repository = if let Some(text) = args.repository.as_deref() {
+        check.parse::<RepositoryUrl>("repository", Some(text))
+    } else {
+        check.wrong(
+            "repository",
+            "is required: the URL or directory of the repository with releases and channels",
+        );
+        None
     };
     let data = args.data.clone().map(PathBuf::from);
     if data.is_none() {
@@ -138,7 +140,8 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
         check.wrong("write", "writing rollbacks back to Git is not supported yet; use `off`");
     }
     let listen = check.parse("listen", Some(args.listen.as_deref().unwrap_or("127.0.0.1:8080")));
-    let admin_listen = check.parse("admin-listen", Some(args.admin_listen.as_deref().unwrap_or("127.0.0.1:8081")));
+    let admin_listen =
+        check.parse("admin-listen", Some(args.admin_listen.as_deref().unwrap_or("127.0.0.1:8081")));
     let public_url = check.url("public-url", args.public_url.as_deref());
     let download_url = check.url("download-url", args.download_url.as_deref());
     let trusted_proxies = args
@@ -149,36 +152,23 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
         .collect();
     let hook_secrets = check
         .read("hook-secret-file", args.hook_secret_file.as_deref())
-        .map(|text| text.lines().map(str::trim).filter(|l| !l.is_empty()).map(SecretString::from).collect::<Vec<_>>())
+        .map(|text| {
+            text.lines().map(str::trim).filter(|l| !l.is_empty()).map(SecretString::from).collect::<Vec<_>>()
+        })
         .unwrap_or_default();
     if args.hook_secret_file.is_some() && hook_secrets.is_empty() && check.0.is_empty() {
         check.wrong("hook-secret-file", "the file holds no secret");
     }
-    let tls = match (args.tls_cert_file, args.tls_key_file) {
-        (Some(cert), Some(key)) => Some((cert.into(), key.into())),
-        (None, None) => None,
-        _ => {
-            check.wrong("tls-cert-file", "goes together with --tls-key-file");
-            None
-        }
-    };
+    let tls = tls(args.tls_cert_file, args.tls_key_file, &mut check);
     let max_connections =
         check.parse::<usize>("max-connections", Some(args.max_connections.as_deref().unwrap_or("10000")));
     if max_connections == Some(0) {
         check.wrong("max-connections", "must be at least 1");
     }
-    let allow_private_sources = check
-        .parse("allow-private-sources", Some(args.allow_private_sources.as_deref().unwrap_or("false")));
+    let allow_private_sources =
+        check.parse("allow-private-sources", Some(args.allow_private_sources.as_deref().unwrap_or("false")));
     let log = check.keep("log", EnvFilter::try_new(args.log.as_deref().unwrap_or("info")));
-    let log_format = match args.log_format.as_deref() {
-        None => Some(Format::default_for_stderr()),
-        Some("text") => Some(Format::Text),
-        Some("json") => Some(Format::Json),
-        Some(other) => {
-            check.wrong("log-format", format!("`{other}` is neither `text` nor `json`"));
-            None
-        }
-    };
+    let log_format = log_format(args.log_format.as_deref(), &mut check);
     let whole = (|| {
         Some(ServeConfig {
             repository: repository?,
@@ -262,6 +252,29 @@ fn credentials(args: &ServeArgs, url: Option<&RepositoryUrl>, check: &mut Check)
     }
 }
 
+fn log_format(text: Option<&str>, check: &mut Check) -> Option<Format> {
+    match text {
+        None => Some(Format::default_for_stderr()),
+        Some("text") => Some(Format::Text),
+        Some("json") => Some(Format::Json),
+        Some(other) => {
+            check.wrong("log-format", format!("`{other}` is neither `text` nor `json`"));
+            None
+        }
+    }
+}
+
+fn tls(certificate: Option<String>, key: Option<String>, check: &mut Check) -> Option<(PathBuf, PathBuf)> {
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
+        (None, None) => None,
+        _ => {
+            check.wrong("tls-cert-file", "goes together with --tls-key-file");
+            None
+        }
+    }
+}
+
 /// A folder inside the repository, as a path from its root; empty for the root itself.
 fn folder(text: &str, check: &mut Check) -> Option<String> {
     let parts: Vec<&str> = text.split(['/', '\\']).filter(|p| !p.is_empty() && *p != ".").collect();
@@ -283,7 +296,9 @@ fn duration(flag: &str, text: &str, check: &mut Check) -> Option<Duration> {
         .parse::<jiff::SignedDuration>()
         .map_err(|e| format!("`{text}`: {e}; write for example 15s or 2m"))
         .and_then(|d| Duration::try_from(d).map_err(|_| format!("`{text}` is negative")))
-        .and_then(|d| if d.is_zero() { Err("must be more than zero: polling never stops".to_owned()) } else { Ok(d) });
+        .and_then(|d| {
+            if d.is_zero() { Err("must be more than zero: polling never stops".to_owned()) } else { Ok(d) }
+        });
     check.keep(flag, parsed)
 }
 
@@ -326,9 +341,18 @@ mod tests {
         })
         .unwrap_err()
         .to_string();
-        for flag in
-            ["repository", "data", "poll", "listen", "write", "path", "trusted-proxies", "tls-cert-file", "branch", "log-format"]
-        {
+        for flag in [
+            "repository",
+            "data",
+            "poll",
+            "listen",
+            "write",
+            "path",
+            "trusted-proxies",
+            "tls-cert-file",
+            "branch",
+            "log-format",
+        ] {
             assert!(error.contains(&format!("--{flag}: ")), "{flag} in {error}");
         }
     }
@@ -343,7 +367,7 @@ mod tests {
             a.listen = Some("127.0.0.1:2".into());
         }))
         .unwrap();
-        assert_eq!(config.poll, Duration::from_secs(60));
+        assert_eq!(config.poll, Duration::from_mins(1));
         assert_eq!(config.listen.port(), 2);
         assert!(!config.owner.may_publish(&"org.other.app".parse().unwrap()));
 
@@ -354,7 +378,9 @@ mod tests {
 
     #[test]
     fn ssh_needs_known_hosts() {
-        let error = check(args(|a| a.repository = Some("git@git.example.org:shop.git".into()))).unwrap_err().to_string();
+        let error = check(args(|a| a.repository = Some("git@git.example.org:shop.git".into())))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("--git-known-hosts-file"), "{error}");
         assert!(error.contains("--git-ssh-key-file"), "{error}");
     }

@@ -42,7 +42,7 @@ fn text(problems: &[Diagnostic], root: &Path, color: bool) -> String {
             }
             _ => group = group.element(annotate_snippets::Origin::path(problem.at.file.as_str())),
         }
-        out.push_str(&renderer.render(&[group]).to_string());
+        out.push_str(&renderer.render(&[group]).clone());
         out.push_str("\n\n");
     }
     out

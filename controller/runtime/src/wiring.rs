@@ -1,14 +1,8 @@
 //! Puts the rooms together into one process: store, engine, device side and admin side over one data directory.
 
 use std::{
-    collections::HashMap,
-    fs,
-    io::Write as _,
-    net::SocketAddr,
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-    sync::Arc,
-    time::Duration,
+    collections::HashMap, fs, io::Write as _, net::SocketAddr, os::unix::fs::OpenOptionsExt as _, path::Path,
+    sync::Arc, time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -49,7 +43,8 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// Serves until `stop` is cancelled, then drains and writes what waits.
 pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
     let data = DataDir::open(&config.data)?;
-    let directory = Directory::open(data.store()).with_context(|| format!("cannot open {}", data.store().display()))?;
+    let directory =
+        Directory::open(data.store()).with_context(|| format!("cannot open {}", data.store().display()))?;
     let objects: Arc<dyn Objects> = Arc::new(directory);
     let store = Arc::new(BundleStore::open(objects.clone(), &uuid::Uuid::new_v4().to_string()).await?);
     let fleet = Arc::new(Fleet::open(&data.fleet(), Arc::new(|| Timestamp::now().as_second())).await?);
@@ -72,12 +67,17 @@ pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyho
         status: Arc::new(ArcSwap::from_pointee(Status::default())),
         look: Arc::new(Notify::new()),
     };
-    let views =
-        Views { snapshot: parts.snapshot.clone(), status: parts.status.clone(), fleet: fleet.clone(), objects };
+    let views = Views {
+        snapshot: parts.snapshot.clone(),
+        status: parts.status.clone(),
+        fleet: fleet.clone(),
+        objects,
+    };
     let engine = Engine::open(engine_settings(&config), parts.clone()).await?;
 
     let public = public_url(&config, device_listener.local_addr()?);
-    let mut settings = DeviceSettings::new(config.download_url.as_ref().map_or(public.clone(), ToString::to_string));
+    let mut settings =
+        DeviceSettings::new(config.download_url.as_ref().map_or(public.clone(), ToString::to_string));
     settings.trusted_proxies = TrustedProxies::new(config.trusted_proxies.iter().copied());
     settings.hooks = hook(&config, parts.look.clone());
     let device = DeviceServer::new(views.clone(), Metrics::new(&views), settings);
@@ -123,9 +123,9 @@ pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyho
 }
 
 async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}; is it in use? --{flag} chooses another address"))
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; is it in use? --{flag} chooses another address")
+    })
 }
 
 fn source(config: &ServeConfig, data: &DataDir, known: Option<CommitId>) -> anyhow::Result<Source> {
@@ -169,7 +169,9 @@ fn public_url(config: &ServeConfig, listen: SocketAddr) -> String {
     }
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     if listen.ip().is_unspecified() && config.download_url.is_none() {
-        tracing::warn!("download URLs will begin with {scheme}://{listen}, which no phone can reach: give --public-url");
+        tracing::warn!(
+            "download URLs will begin with {scheme}://{listen}, which no phone can reach: give --public-url"
+        );
     }
     format!("{scheme}://{listen}")
 }

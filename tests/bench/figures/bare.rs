@@ -30,8 +30,10 @@ pub fn serve(listen: SocketAddr, body: String, folder: PathBuf) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async move {
         let body: &'static str = body.leak();
-        let check = move |Json(_): Json<Check>| async move { ([(header::CONTENT_TYPE, "application/json")], body) };
-        let app = Router::new().route("/updates", post(check)).nest_service("/bundles", ServeDir::new(folder));
+        let check =
+            move |Json(_): Json<Check>| async move { ([(header::CONTENT_TYPE, "application/json")], body) };
+        let app =
+            Router::new().route("/updates", post(check)).nest_service("/bundles", ServeDir::new(folder));
         let listener = tokio::net::TcpListener::bind(listen).await.unwrap();
         let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
         axum::serve(listener, app).await.unwrap();

@@ -53,8 +53,9 @@ pub fn run(load: Load) -> Run {
     set.block_on(&runtime, async move {
         let load = Rc::new(load);
         let start = Instant::now();
-        let tasks: Vec<_> =
-            (0..load.connections).map(|c| tokio::task::spawn_local(connection(load.clone(), c, start))).collect();
+        let tasks: Vec<_> = (0..load.connections)
+            .map(|c| tokio::task::spawn_local(connection(load.clone(), c, start)))
+            .collect();
         let mut whole = Run { rate: 0.0, latency: histogram(), failed: 0, bytes: 0 };
         for task in tasks {
             let one = task.await.unwrap();
@@ -100,15 +101,12 @@ async fn connection(load: Rc<Load>, index: usize, start: Instant) -> Run {
             run.failed += 1;
             break;
         }
-        match answer(&mut stream, &mut buffer).await {
-            Some((ok, bytes)) => {
-                run.failed += u64::from(!ok);
-                run.bytes += bytes;
-            }
-            None => {
-                run.failed += 1;
-                break;
-            }
+        if let Some((ok, bytes)) = answer(&mut stream, &mut buffer).await {
+            run.failed += u64::from(!ok);
+            run.bytes += bytes;
+        } else {
+            run.failed += 1;
+            break;
         }
         run.latency.saturating_record(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
     }

@@ -74,7 +74,7 @@ pub fn free_address() -> SocketAddr {
 pub fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(60), "waited a minute until {what}");
+        assert!(start.elapsed() < Duration::from_mins(1), "waited a minute until {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -85,10 +85,17 @@ pub fn sluice() -> PathBuf {
 }
 
 /// The command line of `sluice serve` for a repository.
-pub fn serve(program: &Path, repository: &Path, data: &Path, listen: SocketAddr, more: &[&str]) -> Vec<String> {
+pub fn serve(
+    program: &Path,
+    repository: &Path,
+    data: &Path,
+    listen: SocketAddr,
+    more: &[&str],
+) -> Vec<String> {
     let mut command: Vec<String> = vec![program.display().to_string(), "serve".into()];
     let admin = free_address().to_string();
-    let (repository, data, listen) = (repository.display().to_string(), data.display().to_string(), listen.to_string());
+    let (repository, data, listen) =
+        (repository.display().to_string(), data.display().to_string(), listen.to_string());
     for (flag, value) in [
         ("--repository", repository.as_str()),
         ("--data", &data),

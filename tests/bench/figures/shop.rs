@@ -37,7 +37,8 @@ impl Shop {
         shop.write("bundles/1.0.1/index.html", b"<!doctype html><title>Shop</title>");
         for app in 0..manifests / 100 {
             for patch in 1..100 {
-                let text = release(&id(app), &format!("app{app}-1.0.{patch}"), &format!("1.0.{patch}"), "1.0.1", 2);
+                let text =
+                    release(&id(app), &format!("app{app}-1.0.{patch}"), &format!("1.0.{patch}"), "1.0.1", 2);
                 shop.write(&format!("releases/{app}/1.0.{patch}.yaml"), text.as_bytes());
             }
             shop.write_channel(&id(app), &format!("app{app}"), "1.0.1");
@@ -87,30 +88,32 @@ impl Shop {
     }
 
     /// The answer to an update check of the first app.
-    pub fn served(&self, server: &Server) -> String {
+    pub fn served(server: &Server) -> String {
         exchange(server, &crate::post("/updates", &crate::check(0)))
     }
 
     /// Waits until `version` is offered, and returns the answer.
-    pub fn await_version(&self, server: &Server, version: &str) -> String {
+    pub fn await_version(server: &Server, version: &str) -> String {
         let mut answer = String::new();
         await_that(&format!("{version} is served"), || {
-            answer = self.served(server);
+            answer = Self::served(server);
             answer.contains(&format!("\"version\":\"{version}\""))
         });
         answer
     }
 
     /// Waits until the server has read the repository.
-    pub fn await_observed(&self, server: &Server) {
-        self.await_version(server, "1.0.1");
+    pub fn await_observed(server: &Server) {
+        Self::await_version(server, "1.0.1");
     }
 
     /// Waits until the server says that it is ready.
-    pub fn await_ready(&self, _server: &Server) {
+    pub fn await_ready(&self) {
         let admin = || fs::read_to_string(self.data().join("admin-url")).unwrap_or_default();
         await_that("the server is ready", || {
-            let Some(address) = admin().trim().strip_prefix("http://").map(str::to_owned) else { return false };
+            let Some(address) = admin().trim().strip_prefix("http://").map(str::to_owned) else {
+                return false;
+            };
             let Ok(mut stream) = TcpStream::connect(&address) else { return false };
             stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").unwrap();
             let mut answer = String::new();
@@ -119,7 +122,7 @@ impl Shop {
     }
 
     /// Sends a signed webhook.
-    pub fn hook(&self, server: &Server, secret: &str) {
+    pub fn hook(server: &Server, secret: &str) {
         let body = r#"{"ref":"refs/heads/main"}"#;
         let signature = hmac(secret, body);
         let request = format!(
@@ -152,7 +155,10 @@ impl Shop {
     fn push(&self, subject: &str) {
         let clone = self.work_tree();
         git(&clone, &["add", "-A"]);
-        git(&clone, &["-c", "user.name=Bench", "-c", "user.email=bench@example.org", "commit", "-q", "-m", subject]);
+        git(
+            &clone,
+            &["-c", "user.name=Bench", "-c", "user.email=bench@example.org", "commit", "-q", "-m", subject],
+        );
         git(&clone, &["push", "-q", "origin", "main"]);
     }
 }
@@ -184,7 +190,7 @@ fn noise(bytes: usize) -> Vec<u8> {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            (state >> 32) as u8
+            state.to_be_bytes()[3]
         })
         .collect()
 }
@@ -210,6 +216,7 @@ fn hmac(secret: &str, body: &str) -> String {
 }
 
 fn git(folder: &Path, arguments: &[&str]) {
-    let status = Command::new("git").current_dir(folder).args(arguments).stderr(Stdio::inherit()).status().unwrap();
+    let status =
+        Command::new("git").current_dir(folder).args(arguments).stderr(Stdio::inherit()).status().unwrap();
     assert!(status.success(), "git {arguments:?}");
 }

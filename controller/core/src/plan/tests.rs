@@ -78,7 +78,8 @@ fn a_release_is_served_once_its_bundle_is_made() {
 
 #[test]
 fn nothing_is_made_of_a_source_that_was_not_observed() {
-    let objects = [release("r-1.0.0", "1.0.0"), release("r-2.0.0", "2.0.0"), channel("c", "production", "1.0.0")];
+    let objects =
+        [release("r-1.0.0", "1.0.0"), release("r-2.0.0", "2.0.0"), channel("c", "production", "1.0.0")];
     let plan = run(&objects, &observed(&["1.0.0"], &[]));
     assert!(plan.needs.is_empty());
     assert_eq!(served(&plan).as_deref(), Some("1.0.0"), "what is known stays");

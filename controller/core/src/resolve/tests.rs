@@ -130,13 +130,13 @@ fn duplicate_names_keep_the_first() {
 
 #[test]
 fn one_public_channel_per_platform() {
+    use Platform::{Android, Ios};
     let public = |name: &str, platforms: Vec<Platform>| {
         edit(channel(name, name, "builtin"), |c| {
             c.access.public = true;
             c.access.platforms = platforms.into();
         })
     };
-    use Platform::{Android, Ios};
     let divided = [public("a", vec![Ios]), public("b", vec![Android])];
     assert_eq!(codes(&resolve(&divided, &owner(&[]), &BTreeMap::new())), []);
 

@@ -71,7 +71,7 @@ fn clean(path: &Path) -> io::Result<()> {
         let file = entry?.path();
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         // Half a pack, and a pack whose index was deleted or never written.
-        let orphan = name.ends_with(".pack") && !file.with_extension("idx").exists();
+        let orphan = file.extension().is_some_and(|e| e == "pack") && !file.with_extension("idx").exists();
         if name.starts_with("pack_git2_") || name.starts_with("tmp_") || orphan {
             fs::remove_file(&file)?;
         }

@@ -1,4 +1,5 @@
 //! Sources and readers against real repositories and servers.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and its helpers too")]
 
 mod http;
 mod local;
@@ -38,7 +39,7 @@ impl Rig {
     }
 
     fn source(&self, settings: SourceSettings) -> Source {
-        self.mirrors.source(SourceSettings { deadline: Duration::from_secs(60), ..settings }).unwrap()
+        self.mirrors.source(SourceSettings { deadline: Duration::from_mins(1), ..settings }).unwrap()
     }
 }
 

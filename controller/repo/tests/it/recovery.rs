@@ -53,13 +53,16 @@ async fn a_kept_mirror_is_used_after_a_restart() {
 
 #[tokio::test]
 async fn a_damaged_mirror_is_made_again() {
+    type Damage = (&'static str, fn(&Path));
     let upstream = Upstream::new();
     let first = upstream.commit(Changes::new().file("a.yaml", "one").file("b/c.yaml", "two"));
     let rig = Rig::new();
     let root = rig.path().join("kept");
-    let damage: [(&str, fn(&Path)); 5] = [
+    let damage: [Damage; 5] = [
         ("pack gone", |mirror| {
-            pack_files(mirror, "pack").iter().for_each(|file| fs::remove_file(file).unwrap())
+            for file in pack_files(mirror, "pack") {
+                fs::remove_file(file).unwrap();
+            }
         }),
         ("pack empty", |mirror| {
             for file in pack_files(mirror, "pack") {

@@ -28,7 +28,9 @@ pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<u8> {
         }
     }
     let verb = if args.check { "is not as the code says" } else { "written" };
-    print(&stale.iter().map(|path| format!("{path}: {verb}\n")).collect::<String>())?;
+    for path in &stale {
+        print(&format!("{path}: {verb}\n"))?;
+    }
     Ok(if args.check && !stale.is_empty() { exit::FAILED } else { exit::OK })
 }
 
@@ -37,7 +39,7 @@ fn files() -> Vec<(String, String)> {
     let mut files = sluice_crds::generated();
     files.push(("docs/reference/cli.md".into(), command_line()));
     files.push(("docs/reference/problems.md".into(), problems()));
-    files.push(("docs/reference/openapi.json".into(), sluice_serve::admin::document()));
+    files.push(("docs/reference/openapi.json".into(), sluice_serve::admin::openapi()));
     files
 }
 
@@ -71,7 +73,8 @@ fn command_line() -> String {
 
 fn section(command: &mut Command, text: &mut String) {
     let name = command.get_name().to_owned();
-    let help = command.clone().term_width(100).render_long_help().to_string();
+    let quiet = command.clone().mut_args(|argument| argument.hide_env_values(true));
+    let help = quiet.term_width(100).render_long_help().to_string();
     let help = help.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
     let _ = write!(text, "\n## sluice {name}\n\n```text\n{}\n```\n", help.trim_end());
 }

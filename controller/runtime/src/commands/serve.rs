@@ -10,10 +10,18 @@ use crate::{args::ServeArgs, config, exit, telemetry, wiring};
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<u8> {
     let mut config = config::check(args)?;
     telemetry::start(std::mem::take(&mut config.log), config.log_format);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    // Every connection is a descriptor, and the usual soft limit is 1,024. Where it cannot be raised, accepting pauses
+    // when they run out.
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) => tracing::debug!(files, "limit of open files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let asked = stop.clone();
         tokio::spawn(async move {
             for again in [false, true] {

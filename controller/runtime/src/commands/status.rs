@@ -35,7 +35,12 @@ fn text(status: &Status) -> String {
     let mut channels = table(&["CHANNEL", "APP", "WANTED", "SERVED", "READY", "STATUS"]);
     for channel in &status.channels {
         let join = |of: fn(&sluice_core::status::LineStatus) -> Option<&Target>| {
-            channel.lines.iter().map(|l| of(l).map_or("-".to_owned(), ToString::to_string)).collect::<Vec<_>>().join("\n")
+            channel
+                .lines
+                .iter()
+                .map(|l| of(l).map_or("-".to_owned(), ToString::to_string))
+                .collect::<Vec<_>>()
+                .join("\n")
         };
         let (ready, message) = ready(&channel.conditions);
         channels.add_row([
@@ -70,7 +75,10 @@ fn text(status: &Status) -> String {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header.to_vec());
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header.to_vec());
     table
 }
 

@@ -64,12 +64,11 @@ impl Body for FileBody {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        let mut reading = match self.reading.take() {
-            Some(reading) => reading,
-            None => {
-                let turn = ready!(self.turn.poll_acquire(cx));
-                self.read(turn)
-            }
+        let mut reading = if let Some(reading) = self.reading.take() {
+            reading
+        } else {
+            let turn = ready!(self.turn.poll_acquire(cx));
+            self.read(turn)
         };
         let Poll::Ready(read) = Pin::new(&mut reading).poll(cx) else {
             self.reading = Some(reading);

@@ -108,7 +108,7 @@ async fn a_far_newer_store_is_refused_and_a_readable_one_left_alone() {
     for objects in stores().all {
         open(&objects).await;
         edit(&objects, FORMAT_KEY, |f| {
-            *f = json!({"format": FORMAT + 1, "readableFrom": FORMAT, "more": true})
+            *f = json!({"format": FORMAT + 1, "readableFrom": FORMAT, "more": true});
         })
         .await;
         open(&objects).await;
@@ -291,7 +291,7 @@ async fn shards_of_ten_minutes_are_kept() {
     assert!(!left.contains(&first) && left.contains(&second) && left.contains(&third), "{left:?}");
     assert_eq!(store.prune_shards(minute(38)).await.unwrap(), 0, "the second was served nine minutes ago");
     assert_eq!(store.prune_shards(minute(40)).await.unwrap(), 1);
-    assert_eq!(shards().await, [third.clone()]);
+    assert_eq!(shards().await, std::slice::from_ref(&third));
     assert_eq!(store.prune_shards(minute(100_000)).await.unwrap(), 0, "what is served is never removed");
     assert_eq!(served(&store.load(None).await.unwrap().snapshot, "com.a").unwrap(), "1.0.2");
 

@@ -47,19 +47,29 @@ fn releases(files: &BTreeMap<String, FileEntry>) -> BTreeMap<ReleaseId, (&Releas
     let objects = files.values().flat_map(|file| &file.objects);
     objects
         .filter_map(|located| match &located.object {
-            Object::Release(release) => Some(((release.app.clone(), release.version.clone()), (release, located))),
+            Object::Release(release) => {
+                Some(((release.app.clone(), release.version.clone()), (release, located)))
+            }
             Object::Channel(_) => None,
         })
         .collect()
 }
 
 /// Whether the bundle is another one. Sources of different kinds cannot be compared here; the server does.
-fn changed(tree: &Tree, reader: &Reader, commit: CommitId, old: &Release, new: &Release) -> anyhow::Result<bool> {
+fn changed(
+    tree: &Tree,
+    reader: &Reader,
+    commit: CommitId,
+    old: &Release,
+    new: &Release,
+) -> anyhow::Result<bool> {
     match (&old.source, &new.source) {
         (Source::Path(old), Source::Path(new)) => {
             let limits = Limits::default();
             // What could not be packed then was never served, and what cannot be packed now is a problem of its own.
-            let Ok(before) = from_git(reader, commit, old, &limits, &mut tempfile::tempfile()?) else { return Ok(false) };
+            let Ok(before) = from_git(reader, commit, old, &limits, &mut tempfile::tempfile()?) else {
+                return Ok(false);
+            };
             let Ok(mut files) = disk::open(tree, new, &limits) else { return Ok(false) };
             let now: Result<Packed, _> = pack(&mut *files, &limits, &mut tempfile::tempfile()?);
             Ok(now.is_ok_and(|now| now.digest != before.digest))

@@ -25,7 +25,9 @@ const FILE_LIMIT: u64 = 1 << 20;
 pub(super) fn files(tree: &Tree) -> anyhow::Result<BTreeMap<String, FileEntry>> {
     let mut files = BTreeMap::new();
     let start = tree.root.join(&tree.folder);
-    for entry in WalkDir::new(&start).sort_by_file_name().into_iter().filter_entry(|e| e.file_name() != ".git") {
+    for entry in
+        WalkDir::new(&start).sort_by_file_name().into_iter().filter_entry(|e| e.file_name() != ".git")
+    {
         let entry = entry.context("cannot read the directory")?;
         let Some(path) = relative(&tree.root, entry.path()) else { continue };
         if let Some(file) = read(&entry, &path)? {
@@ -44,24 +46,34 @@ fn read(entry: &DirEntry, path: &str) -> anyhow::Result<Option<FileEntry>> {
     let problem = |code, message: &str| FileEntry {
         oid: String::new(),
         objects: Vec::new(),
-        problems: vec![Diagnostic::new(code, Location { file: path.to_owned(), line: 0, column: 0 }, message)],
+        problems: vec![Diagnostic::new(
+            code,
+            Location { file: path.to_owned(), line: 0, column: 0 },
+            message,
+        )],
         complete: false,
     };
     let kind = entry.file_type();
     if kind.is_dir() {
         let submodule = entry.depth() > 0 && entry.path().join(".git").is_file();
-        return Ok(submodule
-            .then(|| problem(Code::Submodule, "submodules are never read; move the manifests into this repository")));
+        return Ok(submodule.then(|| {
+            problem(Code::Submodule, "submodules are never read; move the manifests into this repository")
+        }));
     }
     if !is_candidate(path) {
         return Ok(None);
     }
     if kind.is_symlink() {
-        return Ok(Some(problem(Code::Symlink, "symbolic links are never followed; put the file itself here")));
+        return Ok(Some(problem(
+            Code::Symlink,
+            "symbolic links are never followed; put the file itself here",
+        )));
     }
     let size = entry.metadata().with_context(|| format!("cannot read {path}"))?.len();
     if size > FILE_LIMIT {
-        let message = format!("the file has {size} bytes, more than the {FILE_LIMIT} that a manifest may have; split it");
+        let message = format!(
+            "the file has {size} bytes, more than the {FILE_LIMIT} that a manifest may have; split it"
+        );
         return Ok(Some(problem(Code::TooLarge, &message)));
     }
     let bytes = fs::read(entry.path()).with_context(|| format!("cannot read {path}"))?;
@@ -105,7 +117,8 @@ impl DiskFiles {
             if entry.file_type().is_dir() {
                 continue;
             }
-            let shown = entry.path().strip_prefix(root).unwrap_or(entry.path()).to_string_lossy().into_owned();
+            let shown =
+                entry.path().strip_prefix(root).unwrap_or(entry.path()).to_string_lossy().into_owned();
             anyhow::ensure!(
                 entry.file_type().is_file() && entry.path().to_str().is_some(),
                 "`{shown}` is a symbolic link or named by something that is not text; a bundle is made of plain files"
