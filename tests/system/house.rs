@@ -20,16 +20,33 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "sluice-runtime",
         &[
-            "sluice-core", "sluice-crds", "sluice-manifest", "sluice-bundle", "sluice-repo", "sluice-store",
-            "sluice-engine", "sluice-serve",
+            "sluice-core",
+            "sluice-crds",
+            "sluice-manifest",
+            "sluice-bundle",
+            "sluice-repo",
+            "sluice-store",
+            "sluice-engine",
+            "sluice-serve",
         ],
     ),
     ("sluice", &["sluice-runtime"]),
 ];
 
 /// Crates that do I/O, or bring something that does.
-const NOT_IN_CORE: &[&str] =
-    &["tokio", "kube", "kube-client", "git2", "axum", "hyper", "reqwest", "sqlx", "object_store", "mio", "rand"];
+const NOT_IN_CORE: &[&str] = &[
+    "tokio",
+    "kube",
+    "kube-client",
+    "git2",
+    "axum",
+    "hyper",
+    "reqwest",
+    "sqlx",
+    "object_store",
+    "mio",
+    "rand",
+];
 
 fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
@@ -56,7 +73,8 @@ fn arrows_point_one_way() {
     let dependencies = dependencies(&metadata());
     for (room, allowed) in ARROWS {
         let mine = &dependencies[*room];
-        let ours: BTreeSet<&str> = mine.iter().map(String::as_str).filter(|n| n.starts_with("sluice")).collect();
+        let ours: BTreeSet<&str> =
+            mine.iter().map(String::as_str).filter(|n| n.starts_with("sluice")).collect();
         let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
         assert!(ours.is_subset(&allowed), "{room} imports {:?}", ours.difference(&allowed));
     }
