@@ -6,5 +6,7 @@
 pub mod control;
 pub mod fleet;
 pub mod objects;
+#[cfg(test)]
+mod small_disk;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -163,13 +163,17 @@ async fn a_full_disk_refuses_and_recovers() {
     fleet.close().await.unwrap();
 }
 
-/// A file system that is really full. Run it with a small one, as root for example
-/// `mount -t tmpfs -o size=4m tmpfs DIR; SLUICE_FLEET_SMALL_DISK=DIR cargo test -p sluice-store -- --ignored small_disk`.
+/// A file system that is really full.
+#[test]
+fn a_small_disk_refuses_and_recovers() {
+    crate::small_disk::run("fleet::tests::fills_a_small_disk", "4m");
+}
+
 #[tokio::test]
-#[ignore = "needs a small file system, see its comment"]
-async fn a_small_disk_refuses_and_recovers() {
+#[ignore = "run by a_small_disk_refuses_and_recovers"]
+async fn fills_a_small_disk() {
     let directory =
-        PathBuf::from(std::env::var_os("SLUICE_FLEET_SMALL_DISK").expect("the small file system"));
+        PathBuf::from(std::env::var_os(crate::small_disk::FOLDER).expect("the small file system"));
     let ballast = directory.join("ballast");
     std::fs::write(&ballast, vec![0; 1 << 20]).unwrap();
     let hands = Hands::default();

@@ -158,7 +158,7 @@ async fn foreign_files_are_not_objects() {
 #[tokio::test]
 #[ignore = "run by a_full_disk_corrupts_nothing"]
 async fn fills_the_disk() {
-    let Some(root) = child_directory() else { return };
+    let root = PathBuf::from(std::env::var_os(crate::small_disk::FOLDER).expect("the small file system"));
     let store = Directory::open(&root).unwrap();
     let head = store.replace("head", Bytes::from_static(b"old"), None).await.unwrap();
     let mut written = Vec::new();
@@ -184,27 +184,7 @@ async fn fills_the_disk() {
     store.create("objects/again", vec![1_u8; 40_000].into()).await.unwrap();
 }
 
-/// On a small file system of its own, where the system lets one be mounted.
 #[test]
 fn a_full_disk_corrupts_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let mounted = |script: &str| {
-        let mut command = Command::new("unshare");
-        command.args(["-rm", "sh", "-c", &format!("mount -t tmpfs -o size=256k none \"$0\" && {script}")]);
-        command.arg(folder.path());
-        command
-    };
-    if !mounted("true").output().is_ok_and(|probe| probe.status.success()) {
-        return;
-    }
-    let test = "objects::directory::tests::fills_the_disk";
-    let output = mounted("exec \"$1\" \"$2\" --exact --nocapture --include-ignored")
-        .arg(std::env::current_exe().unwrap())
-        .arg(test)
-        .env(CHILD, folder.path())
-        .output()
-        .unwrap();
-    let said =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    crate::small_disk::run("objects::directory::tests::fills_the_disk", "256k");
 }
