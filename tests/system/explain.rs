@@ -87,7 +87,7 @@ fn ten_devices_and_why() {
         ),
         (
             "a client that cannot go back",
-            &["--plugin", "5.9.5", "--native", "1.1.0", "--running", "1.1.0", "--channel", "shipped"],
+            &["--plugin", "5.9.5", "--native", "1.0.0", "--running", "1.1.0", "--channel", "shipped"],
             &["Channel shipped: the device asks for it.", "too old to go back to its shipped bundle"],
         ),
         (

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sluice_repo::testing::{Behaviour, Changes, SmartHttp};
 
-use crate::support::{Server, World, channel, phone, release, shop};
+use crate::support::{Server, World, channel, index, phone, release, shop};
 
 /// The production channel on this release.
 fn production(release: &str) -> Changes {
@@ -34,7 +34,7 @@ fn a_host_that_is_down_or_odd_changes_nothing() {
         (Behaviour::Status(404), &["RepositoryNotFound"]),
         (Behaviour::Html, &["ServerError"]),
         (Behaviour::Cut, &["ServerError", "Unreachable"]),
-        (Behaviour::Redirect("http://127.0.0.1:1".to_owned()), &["Redirected"]),
+        (Behaviour::Redirect("http://localhost:1".to_owned()), &["Redirected"]),
     ] {
         host.behave(behaviour.clone());
         let message = await_one_of(&server, reasons);
@@ -82,6 +82,14 @@ fn a_branch_that_is_deleted_and_comes_back() {
     phone(1).awaits(&server, "1.2.0");
 }
 
+/// Release 1.2.0 and production on it, and nothing of 1.1.0.
+fn second_alone() -> Changes {
+    production("1.2.0")
+        .file("bundles/1.2.0/index.html", index("1.2.0"))
+        .file("bundles/1.2.0/assets/app.js", "console.log('1.2.0')")
+        .file("releases/1.2.0.yaml", release("1.2.0", "../bundles/1.2.0"))
+}
+
 #[test]
 fn history_that_is_rewritten_removes_nothing() {
     let world = World::shop();
@@ -89,10 +97,7 @@ fn history_that_is_rewritten_removes_nothing() {
     phone(1).awaits(&server, "1.1.0");
     server.await_reason("Applied");
     // A history of its own, without release 1.1.0.
-    let other = shop()
-        .remove("releases/1.1.0.yaml")
-        .file("channels/production.yaml", channel("production", "1.2.0", "  public: true\n"));
-    let rewritten = world.upstream.rewrite("main", None, other).to_string();
+    let rewritten = world.upstream.rewrite("main", None, second_alone()).to_string();
     let message = server.await_reason("HistoryRewritten");
     assert!(message.contains(&rewritten), "{message}");
     phone(1).awaits(&server, "1.2.0");
@@ -104,17 +109,18 @@ fn history_that_is_rewritten_removes_nothing() {
 
     // Also when it happens while nobody looks.
     server.stop();
-    let again = world.upstream.rewrite("main", None, shop().remove("channels/production.yaml")).to_string();
+    let again = world.upstream.rewrite("main", None, second_alone().message("Once more")).to_string();
     let server = world.serve();
     let message = server.await_reason("HistoryRewritten");
     assert!(message.contains(&again), "{message}");
     phone(1).downloads(&server, "1.2.0");
 
-    // The next commit on top is an ordinary one.
-    let commit = world.commit(production("1.1.0"));
-    server.await_commit(&commit);
+    // The next commit on top is an ordinary one, and says what is meant.
+    let commit = world.commit(Changes::new().message("This is how it is now"));
+    let status = server.await_commit(&commit);
     server.await_reason("Applied");
-    phone(1).awaits(&server, "1.1.0");
+    assert_eq!(versions(&status), ["1.2.0"]);
+    phone(1).downloads(&server, "1.2.0");
 }
 
 #[test]

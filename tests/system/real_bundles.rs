@@ -140,7 +140,8 @@ impl Clone {
 /// Downloads what is served of a package and compares every file.
 fn compare(server: &Server, package: &Package, which: usize) {
     let version = package.versions[which];
-    let phone = phone(1).with("app_id", package.app());
+    let phone =
+        phone(1).with("app_id", package.app()).with("version_build", "0.1.0").with("version_name", "0.1.0");
     let answer: Value = phone.awaits(server, version);
     let zip = server.download(&answer);
     assert_eq!(answer["checksum"], sha256(&zip), "{} {version}", package.name);
@@ -197,7 +198,10 @@ fn pushed_over_ssh() {
     let ssh = format!(
         "ssh -F none -i {key} -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile={known}"
     );
-    let clone = Clone::new(&world, &host.url().to_string(), Some(ssh));
+    // The address as text leaves the user out.
+    let user = tool(Command::new("id").arg("-un"));
+    let url = host.url().to_string().replace("ssh://", &format!("ssh://{}@", user.trim()));
+    let clone = Clone::new(&world, &url, Some(ssh));
     let flags = ["--git-ssh-key-file", key, "--git-known-hosts-file", known];
-    follow(&world, &clone, &[&SWAGGER, &MONACO], || world.serve_from(&host.url().to_string(), &flags));
+    follow(&world, &clone, &[&SWAGGER, &MONACO], || world.serve_from(&url, &flags));
 }

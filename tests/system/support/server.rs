@@ -62,11 +62,6 @@ impl Server {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Where devices connect.
-    pub fn devices(&self) -> SocketAddr {
-        self.devices
-    }
-
     /// Its data directory.
     pub fn data(&self) -> &Path {
         &self.data
