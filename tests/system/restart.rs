@@ -16,7 +16,7 @@ use sluice_repo::testing::Changes;
 use crate::support::{Server, World, channel, eventually, index, phone, release, sha256, sluice, unzip};
 
 /// Rounds of work that end with a kill.
-const ROUNDS: u32 = 4;
+const ROUNDS: usize = 6;
 /// Phones that report at one time.
 const REPORTERS: usize = 3;
 
@@ -68,17 +68,22 @@ impl Promises {
     }
 }
 
-/// A new version that production moves to.
+/// A new version that production moves to, with a file that does not compress.
 fn publish(world: &World, number: u32) {
     let version = format!("1.3.{number}");
+    let mut seeded = Seeded(u64::from(number));
+    let noise: Vec<u8> = (0..1_000_000).map(|_| seeded.below(256) as u8).collect();
     world.commit(
         Changes::new()
             .file(&format!("bundles/{version}/index.html"), index(&version))
-            .file(&format!("bundles/{version}/data.bin"), vec![number as u8; 200_000])
+            .file(&format!("bundles/{version}/noise.bin"), noise)
             .file(&format!("releases/{version}.yaml"), release(&version, &format!("../bundles/{version}")))
             .file("channels/production.yaml", channel("production", &version, "  public: true\n")),
     );
 }
+
+/// What the server logs on its way from a commit to an answer: the moments to be killed at.
+const MOMENTS: [&str; 3] = ["new commit", "is being made", "making a bundle"];
 
 #[test]
 fn killed_at_any_moment() {
@@ -88,7 +93,7 @@ fn killed_at_any_moment() {
     let mut published = 0;
     let mut server = world.serve();
     phone(9_999).awaits(&server, "1.1.0");
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         let enough = promises.reports() + 5 + seeded.below(60) as usize;
         thread::scope(|scope| {
             for _ in 0..REPORTERS {
@@ -103,8 +108,12 @@ fn killed_at_any_moment() {
             eventually("enough reports arrive", || (promises.reports() >= enough).then_some(()));
             // Reporters of the last moment may be in the middle of a request.
         });
+        let moment = MOMENTS[round % MOMENTS.len()];
+        let seen = |server: &Server| server.log().matches(moment).count();
+        let before = seen(&server);
         publish(&world, published);
         published += 1;
+        eventually("the moment comes", || (seen(&server) > before).then_some(()));
         server.kill();
         server = world.serve();
         promises.visit(&server);
@@ -125,7 +134,7 @@ fn killed_at_any_moment() {
         assert!(unzip(&zip)["index.html"] == index(version).into_bytes(), "{version}");
     }
     let reported = promises.reported.lock().unwrap();
-    assert!(reported.len() >= 5 * ROUNDS as usize);
+    assert!(reported.len() >= 5 * ROUNDS);
     for number in reported.keys() {
         phone(*number).asks(&server);
     }
