@@ -10,5 +10,6 @@ mod house;
 mod mistakes;
 mod real_bundles;
 mod release;
+mod repositories;
 mod restart;
 mod support;

@@ -170,7 +170,7 @@ impl Engine {
         let unread = self.inventory.problems().any(|p| p.code == Code::Unreadable);
         self.dirty |= self.contact.trouble.take().is_some();
         if self.read && self.commit == Some(commit) && !unread {
-            return;
+            return self.answered();
         }
         match self.read(commit, rewritten).await {
             Ok(()) => self.dirty = true,
@@ -358,6 +358,15 @@ impl Engine {
         let status = report.status(plan, &before);
         if **before != status {
             log_transitions(&before, &status);
+        }
+        self.parts.status.store(status.into());
+    }
+
+    /// Notes when the repository answered, also when it had nothing new: who watches over it looks at that time.
+    fn answered(&self) {
+        let mut status = Status::clone(&self.parts.status.load());
+        for repository in &mut status.repositories {
+            repository.last_contact = self.contact.at;
         }
         self.parts.status.store(status.into());
     }
