@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use load::{Load, Run, get, post};
+use load::{Load, Run, get, post, saturate};
 use process::{Server, await_that, free_address, pin_load, sluice};
 use shop::Shop;
 
@@ -57,7 +57,8 @@ fn row(figure: &str, value: &str, compared: &str) {
 }
 
 fn percentiles(run: &Run) -> String {
-    format!("p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms", run.ms(50.0), run.ms(99.0), run.ms(99.9))
+    let [p50, p99, p999] = run.latency;
+    format!("p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms")
 }
 
 /// An update check of device `n` on its shipped bundle.
@@ -78,11 +79,8 @@ fn bare(body: &str, folder: &Path) -> Server {
 
 fn updates(program: &Path) {
     let shop = Shop::new(1, 4_000);
-    let requests: Vec<Vec<u8>> = (0..DEVICES).map(|n| post("/updates", &check(n))).collect();
-    let load = |to, rate, seconds| {
-        let requests = requests.clone();
-        load::run(Load { to, connections: CONNECTIONS, requests, rate, time: Duration::from_secs(seconds) })
-    };
+    let checks: Vec<String> = (0..DEVICES).map(check).collect();
+    let time = Duration::from_secs(5);
     let ours = shop.serve(program, &[]);
     let body = Shop::await_version(&ours, "1.0.1");
     let plain = bare(&body, shop.folder());
@@ -90,7 +88,7 @@ fn updates(program: &Path) {
     let mut best: [Option<Run>; 2] = [None, None];
     for _ in 0..3 {
         for (slot, server) in [&plain, &ours].into_iter().enumerate() {
-            let run = load(server.address, None, 5);
+            let run = saturate(server.address, "/updates", &checks, CONNECTIONS, time);
             assert_eq!(run.failed, 0, "failed requests");
             if best[slot].as_ref().is_none_or(|b| run.rate > b.rate) {
                 best[slot] = Some(run);
@@ -107,7 +105,9 @@ fn updates(program: &Path) {
             100.0 * our_run.rate / plain_run.rate
         ),
     );
-    let half = load(ours.address, Some(our_run.rate / 2.0), 5);
+    let requests = checks.iter().map(|body| post("/updates", body)).collect();
+    let rate = Some(our_run.rate / 2.0);
+    let half = load::run(Load { to: ours.address, connections: CONNECTIONS, requests, rate, time });
     row("/updates at half load", &format!("{:.0} requests/s; {}", half.rate, percentiles(&half)), "");
     let (now, peak) = ours.memory();
     row(
@@ -163,14 +163,8 @@ fn events(program: &Path) {
         )
     };
     // Devices are known by their first check, as phones are.
-    let checks = (0..20_000).map(|n| post("/updates", &check(n))).collect();
-    load::run(Load {
-        to: ours.address,
-        connections: 64,
-        requests: checks,
-        rate: None,
-        time: Duration::from_secs(3),
-    });
+    let checks: Vec<String> = (0..20_000).map(check).collect();
+    saturate(ours.address, "/updates", &checks, CONNECTIONS, Duration::from_secs(3));
     let mut t = 0;
     let mut next = |size: usize| -> String {
         let list: Vec<String> = (0..size)
@@ -181,17 +175,11 @@ fn events(program: &Path) {
             .collect();
         if size == 1 { list[0].clone() } else { format!("[{}]", list.join(",")) }
     };
-    for (figure, size, count, seconds) in
-        [("events in arrays of 20", 20, 60_000, 6), ("events as single requests", 1, 300_000, 6)]
+    for (figure, size, count) in
+        [("events in arrays of 20", 20, 12_000), ("events as single requests", 1, 90_000)]
     {
-        let requests: Vec<Vec<u8>> = (0..count).map(|_| post("/stats", &next(size))).collect();
-        let run = load::run(Load {
-            to: ours.address,
-            connections: 256,
-            requests,
-            rate: None,
-            time: Duration::from_secs(seconds),
-        });
+        let bodies: Vec<String> = (0..count).map(|_| next(size)).collect();
+        let run = saturate(ours.address, "/stats", &bodies, 256, Duration::from_secs(5));
         assert_eq!(run.failed, 0, "refused events");
         row(
             &format!("{figure}, durable, on one core"),

@@ -1,8 +1,12 @@
-//! A load generator for HTTP/1.1 with keep-alive, on one core: closed loop for saturation, open loop (latency from the
-//! moment a request was due, so that a slow answer does not hide the next ones) for half load.
+//! Load over HTTP/1.1 with keep-alive, on one core. Saturation is `wrk`'s work, which costs little itself; an open loop
+//! of our own offers a steady rate, with latency from the moment a request was due, so that a slow answer does not hide
+//! the next ones.
 
 use std::{
+    fmt::Write as _,
+    fs,
     net::SocketAddr,
+    process::Command,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -17,19 +21,59 @@ use tokio::{
 pub struct Run {
     /// Requests per second.
     pub rate: f64,
-    /// Nanoseconds.
-    pub latency: Histogram<u64>,
-    /// Answers whose status was not 200, and connections that broke.
+    /// Milliseconds at 50, 99 and 99.9 %.
+    pub latency: [f64; 3],
+    /// Answers whose status was not 2xx, and connections that broke.
     pub failed: u64,
-    /// Bytes of bodies.
-    pub bytes: u64,
 }
 
-impl Run {
-    /// A percentile in milliseconds.
-    pub fn ms(&self, percentile: f64) -> f64 {
-        self.latency.value_at_percentile(percentile) as f64 / 1e6
-    }
+/// What `wrk` does: posts the lines of a file in turn, and prints figures that are easy to read.
+const SCRIPT: &str = r#"
+local bodies, next = {}, 0
+function init(arguments)
+  for line in io.lines(arguments[1]) do bodies[#bodies + 1] = wrk.format("POST", nil, nil, line) end
+end
+wrk.headers["Content-Type"] = "application/json"
+function request() next = next % #bodies + 1 return bodies[next] end
+function done(summary, latency)
+  local e = summary.errors
+  io.write(string.format("\nFIGURES %d %d %d %d %d %d\n", summary.requests, summary.duration,
+    e.connect + e.read + e.write + e.timeout + e.status, latency:percentile(50), latency:percentile(99), latency:percentile(99.9)))
+end
+"#;
+
+/// Posts `bodies` to `path` as fast as answers come.
+pub fn saturate(to: SocketAddr, path: &str, bodies: &[String], connections: usize, time: Duration) -> Run {
+    let folder = tempfile::tempdir().unwrap();
+    let (script, lines) = (folder.path().join("post.lua"), folder.path().join("bodies"));
+    fs::write(&script, SCRIPT).unwrap();
+    let text = bodies.iter().fold(String::new(), |mut text, body| {
+        let _ = writeln!(text, "{body}");
+        text
+    });
+    fs::write(&lines, text).unwrap();
+    let output = Command::new("wrk")
+        .args([
+            "-t1",
+            &format!("-c{connections}"),
+            &format!("-d{}s", time.as_secs()),
+            "--timeout",
+            "10s",
+            "-s",
+        ])
+        .arg(&script)
+        .arg(format!("http://{to}{path}"))
+        .arg("--")
+        .arg(&lines)
+        .output()
+        .expect("wrk (Debian's package wrk) makes the load");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let figures =
+        said.lines().find_map(|line| line.strip_prefix("FIGURES ")).unwrap_or_else(|| panic!("{said}"));
+    let n: Vec<f64> = figures.split(' ').map(|n| n.parse().unwrap()).collect();
+    let [requests, micros, failed, p50, p99, p999] = n[..] else { panic!("{figures}") };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count")]
+    Run { rate: requests / micros * 1e6, latency: [p50 / 1e3, p99 / 1e3, p999 / 1e3], failed: failed as u64 }
 }
 
 /// What is sent, how, and for how long.
@@ -56,15 +100,15 @@ pub fn run(load: Load) -> Run {
         let tasks: Vec<_> = (0..load.connections)
             .map(|c| tokio::task::spawn_local(connection(load.clone(), c, start)))
             .collect();
-        let mut whole = Run { rate: 0.0, latency: histogram(), failed: 0, bytes: 0 };
+        let (mut latency, mut failed) = (histogram(), 0);
         for task in tasks {
             let one = task.await.unwrap();
-            whole.latency.add(&one.latency).unwrap();
-            whole.failed += one.failed;
-            whole.bytes += one.bytes;
+            latency.add(&one.0).unwrap();
+            failed += one.1;
         }
-        whole.rate = whole.latency.len() as f64 / start.elapsed().as_secs_f64();
-        whole
+        let rate = latency.len() as f64 / start.elapsed().as_secs_f64();
+        let ms = |percentile| latency.value_at_percentile(percentile) as f64 / 1e6;
+        Run { rate, latency: [ms(50.0), ms(99.0), ms(99.9)], failed }
     })
 }
 
@@ -72,12 +116,9 @@ fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1_000, 60_000_000_000, 3).unwrap()
 }
 
-async fn connection(load: Rc<Load>, index: usize, start: Instant) -> Run {
-    let mut run = Run { rate: 0.0, latency: histogram(), failed: 0, bytes: 0 };
-    let Ok(mut stream) = TcpStream::connect(load.to).await else {
-        run.failed = 1;
-        return run;
-    };
+async fn connection(load: Rc<Load>, index: usize, start: Instant) -> (Histogram<u64>, u64) {
+    let (mut latency, mut failed) = (histogram(), 0);
+    let Ok(mut stream) = TcpStream::connect(load.to).await else { return (latency, 1) };
     stream.set_nodelay(true).unwrap();
     let mut buffer = vec![0_u8; 256 * 1024];
     let gap = load.rate.map(|rate| Duration::from_secs_f64(load.connections as f64 / rate));
@@ -98,23 +139,21 @@ async fn connection(load: Rc<Load>, index: usize, start: Instant) -> Run {
         let request = &load.requests[next % load.requests.len()];
         next += 1;
         if stream.write_all(request).await.is_err() {
-            run.failed += 1;
+            failed += 1;
             break;
         }
-        if let Some((ok, bytes)) = answer(&mut stream, &mut buffer).await {
-            run.failed += u64::from(!ok);
-            run.bytes += bytes;
-        } else {
-            run.failed += 1;
+        let Some(ok) = answer(&mut stream, &mut buffer).await else {
+            failed += 1;
             break;
-        }
-        run.latency.saturating_record(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        };
+        failed += u64::from(!ok);
+        latency.saturating_record(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
     }
-    run
+    (latency, failed)
 }
 
-/// Reads one answer with `Content-Length`. Returns whether its status was 200 or 206, and the length of its body.
-async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Option<(bool, u64)> {
+/// Reads one answer with `Content-Length`. Returns whether its status was 200 or 206.
+async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Option<bool> {
     let mut filled = 0;
     let (head, length) = loop {
         let n = stream.read(&mut buffer[filled..]).await.ok().filter(|n| *n > 0)?;
@@ -129,7 +168,7 @@ async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Option<(bool, u64)
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
         left -= stream.read(&mut buffer[..most]).await.ok().filter(|n| *n > 0)? as u64;
     }
-    Some((ok, length))
+    Some(ok)
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
