@@ -8,7 +8,7 @@ use sluice_core::{
     inventory::Object,
     release::Source,
 };
-use sluice_manifest::{ParsedFile, parse_file};
+use sluice_manifest::{ParsedFile, is_candidate, parse_file};
 use sluice_repo::testing::Changes;
 
 use crate::support::{ROOT, World, eventually, phone, read_tree, run_unzip, sha256, sluice, unzip};
@@ -80,7 +80,7 @@ fn each_channel_of_the_examples_serves_phones_of_each_platform() {
     let server = world.serve_with(&["--path", "examples"]);
     let mut bundles = BTreeMap::new();
     let mut channels = Vec::new();
-    for (path, text) in texts().iter().filter(|(path, _)| path.ends_with(".yaml")) {
+    for (path, text) in texts().iter().filter(|(path, _)| is_candidate(path)) {
         for located in parse_file(path, text.as_bytes()).objects {
             match located.object {
                 Object::Release(release) => {

@@ -36,6 +36,91 @@ fn explain(server: &Server, flags: &[&str]) -> String {
     ran.out
 }
 
+const CHOOSER: &str = "00000000-0000-4000-8000-000000000021";
+const FAILING: &str = "00000000-0000-4000-8000-000000000022";
+
+/// A device, the flags that describe it, and what must be said of it.
+const CASES: [(&str, &[&str], &[&str]); 13] = [
+    (
+        "a current client is offered the release",
+        &["--plugin", "8.51.23", "--native", "1.1.0"],
+        &[
+            "Channel production: it is the public channel for the device's platform.",
+            "Line 2 of the channel is the first that matches (native >=1.0.0 <2.0.0).",
+            "The device is offered 1.2.0.",
+        ],
+    ),
+    (
+        "an app from the store that is too old for the release",
+        &["--plugin", "8.51.23", "--platform", "ios", "--native", "1.0.0"],
+        &[
+            "Release 1.2.0 requires native >=1.1.0 <2.0.0, and the device has 1.0.0.",
+            "disable_auto_update_to_metadata",
+        ],
+    ),
+    (
+        "a newer native generation has a line of its own",
+        &["--plugin", "7.29.0", "--platform", "ios", "--native", "2.0.0"],
+        &[
+            "Line 1 of the channel is the first that matches (native >=2.0.0).",
+            "The device is offered 2.1.0.",
+        ],
+    ),
+    (
+        "a native version that no line is for",
+        &["--plugin", "6.14.20", "--native", "0.9.0"],
+        &["No line of the channel is for android with native version 0.9.0.", "no_new_version_available"],
+    ),
+    (
+        "a client that cannot go back",
+        &["--plugin", "5.9.5", "--native", "1.0.0", "--running", "1.1.0", "--channel", "shipped"],
+        &["Channel shipped: the device asks for it.", "too old to go back to its shipped bundle"],
+    ),
+    (
+        "a client that can",
+        &["--plugin", "8.51.23", "--native", "1.0.0", "--running", "1.1.0", "--channel", "shipped"],
+        &["The device is sent back to its shipped bundle.", "\"version\": \"builtin\""],
+    ),
+    (
+        "a device that is up to date",
+        &["--plugin", "8.40.8", "--native", "1.1.0", "--running", "1.2.0"],
+        &["The device runs 1.2.0 already.", "up_to_date"],
+    ),
+    (
+        "a platform without a public channel",
+        &["--plugin", "0.0.1", "--platform", "electron", "--native", "1.1.0"],
+        &["no channel is public for electron", "no_channel"],
+    ),
+    (
+        "a channel that is not the device's to choose",
+        &["--plugin", "8.51.23", "--channel", "staff"],
+        &["The device asks for channel staff, which is neither public nor open to self-assignment."],
+    ),
+    (
+        "a channel with a typing error",
+        &["--plugin", "7.36.1", "--channel", "prodution"],
+        &["The device asks for a channel of a name that the app does not have, and there is no fallback."],
+    ),
+    (
+        "a choice that the server keeps for an old client",
+        &["--plugin", "6.14.20", "--device", CHOOSER],
+        &["Channel beta: the device chose it and the server remembers.", "The device is offered 1.1.0."],
+    ),
+    (
+        "a bundle that failed, on a client that names the wrong one",
+        &["--plugin", "10.0.0", "--native", "1.1.0", "--device", FAILING],
+        &[
+            "1.2.0 failed on this device; it is offered again after a new native version or 30 days.",
+            "update_fail",
+        ],
+    ),
+    (
+        "a plugin that is not served",
+        &["--plugin", "4.17.3"],
+        &["The updater plugin is version 4, which is not served.", "unsupported_plugin_version"],
+    ),
+];
+
 #[test]
 fn ten_devices_and_why() {
     let world = world();
@@ -52,91 +137,8 @@ fn ten_devices_and_why() {
         .with("version_name", "builtin");
     assert_eq!(failing.asks(&server)["version"], "1.2.0");
     server.post("/stats", &failing.event("update_fail", "builtin")).has_status(200);
-    let (chooser, failing) = ("00000000-0000-4000-8000-000000000021", "00000000-0000-4000-8000-000000000022");
 
-    let cases: [(&str, &[&str], &[&str]); 13] = [
-        (
-            "a current client is offered the release",
-            &["--plugin", "8.51.23", "--native", "1.1.0"],
-            &[
-                "Channel production: it is the public channel for the device's platform.",
-                "Line 2 of the channel is the first that matches (native >=1.0.0 <2.0.0).",
-                "The device is offered 1.2.0.",
-            ],
-        ),
-        (
-            "an app from the store that is too old for the release",
-            &["--plugin", "8.51.23", "--platform", "ios", "--native", "1.0.0"],
-            &[
-                "Release 1.2.0 requires native >=1.1.0 <2.0.0, and the device has 1.0.0.",
-                "disable_auto_update_to_metadata",
-            ],
-        ),
-        (
-            "a newer native generation has a line of its own",
-            &["--plugin", "7.29.0", "--platform", "ios", "--native", "2.0.0"],
-            &[
-                "Line 1 of the channel is the first that matches (native >=2.0.0).",
-                "The device is offered 2.1.0.",
-            ],
-        ),
-        (
-            "a native version that no line is for",
-            &["--plugin", "6.14.20", "--native", "0.9.0"],
-            &["No line of the channel is for android with native version 0.9.0.", "no_new_version_available"],
-        ),
-        (
-            "a client that cannot go back",
-            &["--plugin", "5.9.5", "--native", "1.0.0", "--running", "1.1.0", "--channel", "shipped"],
-            &["Channel shipped: the device asks for it.", "too old to go back to its shipped bundle"],
-        ),
-        (
-            "a client that can",
-            &["--plugin", "8.51.23", "--native", "1.0.0", "--running", "1.1.0", "--channel", "shipped"],
-            &["The device is sent back to its shipped bundle.", "\"version\": \"builtin\""],
-        ),
-        (
-            "a device that is up to date",
-            &["--plugin", "8.40.8", "--native", "1.1.0", "--running", "1.2.0"],
-            &["The device runs 1.2.0 already.", "up_to_date"],
-        ),
-        (
-            "a platform without a public channel",
-            &["--plugin", "0.0.1", "--platform", "electron", "--native", "1.1.0"],
-            &["no channel is public for electron", "no_channel"],
-        ),
-        (
-            "a channel that is not the device's to choose",
-            &["--plugin", "8.51.23", "--channel", "staff"],
-            &["The device asks for channel staff, which is neither public nor open to self-assignment."],
-        ),
-        (
-            "a channel with a typing error",
-            &["--plugin", "7.36.1", "--channel", "prodution"],
-            &[
-                "The device asks for a channel of a name that the app does not have, and there is no fallback.",
-            ],
-        ),
-        (
-            "a choice that the server keeps for an old client",
-            &["--plugin", "6.14.20", "--device", chooser],
-            &["Channel beta: the device chose it and the server remembers.", "The device is offered 1.1.0."],
-        ),
-        (
-            "a bundle that failed, on a client that names the wrong one",
-            &["--plugin", "10.0.0", "--native", "1.1.0", "--device", failing],
-            &[
-                "1.2.0 failed on this device; it is offered again after a new native version or 30 days.",
-                "update_fail",
-            ],
-        ),
-        (
-            "a plugin that is not served",
-            &["--plugin", "4.17.3"],
-            &["The updater plugin is version 4, which is not served.", "unsupported_plugin_version"],
-        ),
-    ];
-    for (case, flags, sentences) in cases {
+    for (case, flags, sentences) in CASES {
         let text = explain(&server, flags);
         for sentence in sentences {
             assert!(text.contains(sentence), "{case}: `{sentence}` is not in\n{text}");

@@ -37,7 +37,7 @@ fn a_broken_file_changes_nothing_but_status() {
     let server = world.serve();
     let before = phone(1).awaits(&server, "1.1.0");
     server.await_reason("Applied");
-    let generation = server.metric("sluice_snapshot_generation");
+    let generation = server.status()["generation"].clone();
     for (code, text, line, column) in broken() {
         let commit = world.commit(Changes::new().file("channels/production.yaml", &text));
         let status = server.await_commit(&commit);
@@ -48,7 +48,7 @@ fn a_broken_file_changes_nothing_but_status() {
         assert_eq!(place, ("channels/production.yaml", Some(line), Some(column)), "{problem}\n{text}");
         assert_eq!(problem["severity"], "error");
         assert_eq!(phone(1).asks(&server), before, "{code}");
-        assert_eq!(server.metric("sluice_snapshot_generation"), generation, "{code}");
+        assert_eq!(server.status()["generation"], generation, "{code}");
 
         // The same words at the same place, before it is merged.
         let folder = checkout(&world, code);

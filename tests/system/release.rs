@@ -27,7 +27,9 @@ fn a_merge_reaches_phones_without_a_restart() {
     world.commit(Changes::new().file("channels/production.yaml", back));
     phone.awaits(&server, "1.1.0");
     assert!(phone.downloads(&server, "1.1.0") == first, "the same version has other bytes");
-    assert!(server.status()["generation"].as_u64() > status["generation"].as_u64());
+    server.await_status("the generation goes up, also on the way back", |now| {
+        now["generation"].as_u64() > status["generation"].as_u64()
+    });
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Promises {
 fn publish(world: &World, number: u32) {
     let version = format!("1.3.{number}");
     let mut seeded = Seeded(u64::from(number));
-    let noise: Vec<u8> = (0..1_000_000).map(|_| seeded.below(256) as u8).collect();
+    let noise: Vec<u8> = (0..1_000_000).map(|_| seeded.below(256).to_le_bytes()[0]).collect();
     world.commit(
         Changes::new()
             .file(&format!("bundles/{version}/index.html"), index(&version))

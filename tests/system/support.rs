@@ -32,7 +32,7 @@ pub const SLUICE: &str = env!("CARGO_BIN_EXE_sluice");
 pub const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// Longest wait for anything. It only matters when a test is about to fail.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(2);
 /// Between two looks at a condition.
 const LOOK: Duration = Duration::from_millis(20);
 

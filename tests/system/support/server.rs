@@ -180,6 +180,7 @@ impl Server {
 }
 
 impl Drop for Server {
+    #[expect(clippy::print_stdout, reason = "the harness shows it with the failure")]
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();
