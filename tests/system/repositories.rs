@@ -1,6 +1,6 @@
 //! What may be followed, and what a repository may say: references, work trees, apps, and features of later releases.
 
-use std::{fs, process::Command};
+use std::{fs, net::TcpListener, process::Command};
 
 use serde_json::Value;
 use sluice_repo::testing::{Changes, SmartHttp};
@@ -188,4 +188,30 @@ fn what_cannot_be_served_yet_keeps_the_last_release() {
     }
     world.commit(production("1.2.0"));
     phone(1).awaits(&server, "1.2.0");
+}
+
+#[test]
+fn a_source_that_never_answers_holds_up_nothing_else() {
+    let world = World::shop();
+    // It takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let source = format!("https: {{ url: \"https://{address}/a.zip\", sha256: {} }}", "a".repeat(64));
+    world.commit(
+        Changes::new()
+            .file("releases/1.3.0.yaml", release("1.3.0", "x").replace("path: x", &source))
+            .file("channels/beta.yaml", channel("beta", "1.3.0", "  allow: { selfAssign: true }\n")),
+    );
+    let server = world.serve_with(&["--allow-private-sources"]);
+    let waiting = silent.accept().unwrap();
+    phone(1).awaits(&server, "1.1.0");
+    world.commit(production("1.2.0"));
+    phone(1).awaits(&server, "1.2.0");
+    let status = server.await_status("beta waits", |status| status["channels"][0]["channel"] == "beta");
+    assert_eq!(status["channels"][0]["conditions"][0]["reason"], "BundlePending", "{status}");
+
+    drop((waiting, silent));
+    let problem = server.await_problem("BundleUnavailable");
+    assert_eq!(problem["file"], "releases/1.3.0.yaml", "{problem}");
+    phone(1).downloads(&server, "1.2.0");
 }

@@ -13,6 +13,7 @@ use sluice_core::{
     inventory::{Inventory, Object, PruneGuard},
     plan::{Failure, Need, Observed, Plan, ReleaseId, plan},
     record::{Binding, Zip},
+    release::Source,
     resolve::resolve,
     status::Status,
 };
@@ -21,7 +22,9 @@ use sluice_store::control::BundleStore;
 use tokio::time::timeout_at;
 
 use crate::{
-    EngineError, Parts, Settings, apply, materialise, observe,
+    EngineError, Parts, Settings, apply,
+    downloads::{Downloads, Made},
+    materialise, observe,
     report::{Contact, Report},
     retry::Retries,
     scrub::{self, Depth},
@@ -58,6 +61,7 @@ pub struct Engine {
     /// Why removals were not carried out.
     prune: Option<Diagnostic>,
     retries: Retries,
+    downloads: Downloads,
     /// Something may have to be done although no new commit came.
     dirty: bool,
 }
@@ -95,6 +99,7 @@ impl Engine {
             contact,
             prune: None,
             retries: Retries::default(),
+            downloads: Downloads::default(),
             dirty: true,
         };
         engine.scrub(Depth::Present).await?;
@@ -110,22 +115,34 @@ impl Engine {
         loop {
             let next_poll = tokio::time::Instant::now() + self.settings.poll;
             self.look().await;
-            for id in self.retries.due(Instant::now()) {
-                self.dirty |= self.observed.failures.remove(&id).is_some();
-            }
-            if self.dirty {
-                match self.pass().await {
-                    Ok(()) => self.dirty = false,
-                    Err(error) => self.trouble(error.reason(), &error.to_string()),
-                }
-            }
+            self.work().await;
             if house <= tokio::time::Instant::now() {
                 self.keep_house().await;
                 house = tokio::time::Instant::now() + HOUSEKEEPING;
             }
-            let wake = self.retries.next().map_or(next_poll, |retry| next_poll.min(retry.into()));
-            // A hint that came meanwhile is kept by `Notify`.
-            let _ = timeout_at(wake, self.parts.look.notified()).await;
+            loop {
+                let wake = self.retries.next().map_or(next_poll, |retry| next_poll.min(retry.into()));
+                tokio::select! {
+                    // A hint that came meanwhile is kept by `Notify`.
+                    _ = timeout_at(wake, self.parts.look.notified()) => break,
+                    (need, made) = self.downloads.next() => self.settle(&need, made),
+                }
+                self.dirty = true;
+                self.work().await;
+            }
+        }
+    }
+
+    /// Steps two to six, when something may have changed.
+    async fn work(&mut self) {
+        for id in self.retries.due(Instant::now()) {
+            self.dirty |= self.observed.failures.remove(&id).is_some();
+        }
+        if self.dirty {
+            match self.pass().await {
+                Ok(()) => self.dirty = false,
+                Err(error) => self.trouble(error.reason(), &error.to_string()),
+            }
         }
     }
 
@@ -263,14 +280,24 @@ impl Engine {
             }
             self.report(&plan);
 
-            let wanted = plan.needs.iter().filter(|need| need.wanted).count();
+            let remote = |need: &&Need| {
+                matches!(need.source, Source::Https { .. }) && !self.made.contains_key(&need.fingerprint)
+            };
+            let (remote, local): (Vec<&Need>, Vec<&Need>) = plan.needs.iter().partition(remote);
+            if let Some(commit) = self.commit {
+                for need in remote {
+                    let (mirror, store) = (self.parts.source.mirror(), self.parts.store.clone());
+                    self.downloads.start(need, mirror, commit, store, self.settings.bundles.clone());
+                }
+            }
+            let wanted = local.iter().filter(|need| need.wanted).count();
             let batch = if wanted > 0 { wanted } else { BATCH };
-            if plan.needs.is_empty() {
+            if local.is_empty() {
                 return Ok(());
             }
-            for (index, need) in plan.needs.iter().take(batch).enumerate() {
+            for (index, need) in local.iter().take(batch).enumerate() {
                 tracing::info!(
-                    app = %need.app, version = %need.version, remaining = plan.needs.len() - index, "making a bundle"
+                    app = %need.app, version = %need.version, remaining = local.len() - index, "making a bundle"
                 );
                 self.make(need).await;
             }
@@ -282,9 +309,8 @@ impl Engine {
         }
     }
 
-    /// Makes one bundle and binds its version.
+    /// Makes one bundle from what is here.
     async fn make(&mut self, need: &Need) {
-        let id: ReleaseId = (need.app.clone(), need.version.clone());
         let made = match (self.made.get(&need.fingerprint), self.commit) {
             (Some(known), _) => Ok(known.clone()),
             (None, None) => return,
@@ -293,6 +319,16 @@ impl Engine {
                 materialise::make(need, &mirror, commit, &self.parts.store, &self.settings.bundles).await
             }
         };
+        self.settle(need, made);
+    }
+
+    /// Binds the version of a bundle that was made, or notes why it was not.
+    fn settle(&mut self, need: &Need, made: Made) {
+        let id: ReleaseId = (need.app.clone(), need.version.clone());
+        if self.observed.sources.get(&id) != Some(&need.fingerprint) {
+            // The release was removed or corrected while the bundle was downloaded.
+            return;
+        }
         let failure = match made {
             Ok((digest, zip)) => {
                 self.made.insert(need.fingerprint.clone(), (digest, zip.clone()));

@@ -6,6 +6,7 @@
 
 mod apply;
 mod cycle;
+mod downloads;
 mod materialise;
 mod observe;
 mod report;
