@@ -2,7 +2,7 @@
 
 use sluice_repo::testing::Changes;
 
-use crate::support::{World, channel, hmac_sha256, index, phone, release};
+use crate::support::{World, channel, hmac_sha256, index, phone, release, unzip};
 
 #[test]
 fn a_merge_reaches_phones_without_a_restart() {
@@ -214,4 +214,31 @@ fn a_webhook_makes_it_immediate() {
     let taken = hook("/hooks/default", "correct horse");
     assert!((200..300).contains(&taken.status), "{taken:?}");
     phone(1).awaits(&server, "1.2.0");
+}
+
+#[test]
+fn two_releases_that_claim_one_version_are_not_mixed_up() {
+    let world = World::shop();
+    let other = release("1.2.0", "../bundles/other").replace("shop-1.2.0", "zz-1.2.0");
+    world.commit(
+        Changes::new()
+            .file("bundles/other/index.html", index("other"))
+            .file("releases/zz.yaml", other)
+            .file("channels/production.yaml", channel("production", "1.2.0", "  public: true\n")),
+    );
+    let server = world.serve();
+    phone(1).awaits(&server, "1.2.0");
+    let problem = server.await_problem("VersionConflict");
+    assert_eq!(problem["file"], "releases/zz.yaml", "{problem}");
+    let page = |version: &str| unzip(&phone(1).downloads(&server, version))["index.html"].clone();
+    assert!(page("1.2.0") == index("1.2.0").into_bytes());
+
+    // What the other one wanted to be, under a version of its own.
+    world.commit(
+        Changes::new()
+            .file("releases/zz.yaml", release("1.3.0", "../bundles/other"))
+            .file("channels/production.yaml", channel("production", "1.3.0", "  public: true\n")),
+    );
+    phone(1).awaits(&server, "1.3.0");
+    assert!(page("1.3.0") == index("other").into_bytes(), "1.3.0 has the bytes of another release");
 }

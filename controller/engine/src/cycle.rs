@@ -212,18 +212,24 @@ impl Engine {
                 let from = from.filter(|from| reader.has(*from));
                 reader.messages(from, commit, MESSAGES)?.allowed_prune().unwrap_or(0)
             };
-            let (sources, failures) = observe::sources(&reader, commit, step.next.objects());
-            Ok((step, allowed, sources, failures))
+            Ok((step, allowed))
         });
         let fail = |source| EngineError::Read { commit: commit.to_string(), source };
-        let (step, allowed, sources, failures) =
-            read.await.map_err(|_| EngineError::Interrupted)?.map_err(fail)?;
+        let (step, allowed) = read.await.map_err(|_| EngineError::Interrupted)?.map_err(fail)?;
 
         let in_use = if step.removed.is_empty() { BTreeSet::new() } else { self.in_use().await };
         let guard = PruneGuard { allowed: usize::try_from(allowed).unwrap_or(usize::MAX), in_use };
-        self.prune = guard.refuse(&self.inventory, &step);
-        let keep = self.prune.is_some() || (rewritten && !step.removed.is_empty());
-        self.inventory = if keep { step.keeping_removed().next } else { step.next };
+        let prune = guard.refuse(&self.inventory, &step);
+        let keep = prune.is_some() || (rewritten && !step.removed.is_empty());
+        let next = if keep { step.keeping_removed().next } else { step.next };
+        let wanted = observe::wanted(&next, &self.settings.owner, &self.observed.records);
+        let mirror = self.parts.source.mirror();
+        let looked =
+            tokio::task::spawn_blocking(move || Ok(observe::sources(&mirror.open()?, commit, wanted))).await;
+        let (sources, failures) = looked.map_err(|_| EngineError::Interrupted)?.map_err(fail)?;
+
+        self.prune = prune;
+        self.inventory = next;
         if rewritten || self.commit != Some(commit) {
             self.contact.rewritten = rewritten.then(|| {
                 format!(

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use sluice_core::{
     diagnostic::{Code, Diagnostic, Location},
-    inventory::{FileEntry, Inventory, Located, Object, leave_out_bundles},
+    ids::AppId,
+    inventory::{FileEntry, Inventory, leave_out_bundles},
     plan::{Failure, ReleaseId},
+    record::AppRecord,
     release::Source,
+    resolve::{Owner, resolve},
 };
 use sluice_manifest::{ParsedFile, is_candidate, parse_file};
 use sluice_repo::{CommitId, Entry, Kind, ReadError, Reader};
@@ -104,37 +107,67 @@ fn read(reader: &Reader, entry: &Entry) -> Option<FileEntry> {
     }
 }
 
+/// Where the bundle of a release comes from, and where to report when it does not.
+pub(crate) struct Wanted {
+    id: ReleaseId,
+    source: Source,
+    at: Location,
+    /// The commit does not declare it; it stands as an earlier one did.
+    stale: bool,
+}
+
+/// The releases that hold their versions. What another one claims the same version for must not be taken for theirs.
+pub(crate) fn wanted(
+    inventory: &Inventory,
+    owner: &Owner,
+    records: &BTreeMap<AppId, AppRecord>,
+) -> Vec<Wanted> {
+    let resolved = resolve(inventory.objects(), owner, records);
+    let releases = resolved.apps.iter().flat_map(|(app, declared)| {
+        declared.releases.iter().map(move |(version, (release, located))| Wanted {
+            id: (app.clone(), version.clone()),
+            source: release.source.clone(),
+            at: located.field("spec.bundle.path"),
+            stale: located.stale,
+        })
+    });
+    releases.collect()
+}
+
 /// What each release's bundle is made from in `commit`, and the releases whose path leads nowhere.
-pub(crate) fn sources<'a>(
+pub(crate) fn sources(
     reader: &Reader,
     commit: CommitId,
-    objects: impl Iterator<Item = &'a Located>,
+    wanted: Vec<Wanted>,
 ) -> (BTreeMap<ReleaseId, String>, BTreeMap<ReleaseId, Failure>) {
     let mut sources = BTreeMap::new();
     let mut failures = BTreeMap::new();
-    for located in objects {
-        let Object::Release(release) = &located.object else { continue };
-        let id = (release.app.clone(), release.version.clone());
-        let mut fail = |code: Code, message: String| {
-            let problem = Diagnostic::new(code, located.field("spec.bundle.path"), message);
-            failures.insert(id.clone(), Failure { source: String::new(), problem });
+    for Wanted { id, source, at, stale } in wanted {
+        let mut fail = |id: ReleaseId, code: Code, message: String| {
+            // What the commit does not declare need not be in it.
+            if !stale {
+                let problem = Diagnostic::new(code, at.clone(), message);
+                failures.insert(id, Failure { source: String::new(), problem });
+            }
         };
-        match &release.source {
+        match source {
             Source::Oci { .. } => {}
             Source::Https { sha256, .. } => {
                 sources.insert(id, format!("sha256:{sha256}"));
             }
-            Source::Path(path) => match reader.find(commit, path) {
+            Source::Path(path) => match reader.find(commit, &path) {
                 Ok(Some(Entry { kind: Kind::Tree | Kind::Blob | Kind::Executable, oid, .. })) => {
                     sources.insert(id, format!("git:{oid}"));
                 }
                 Ok(Some(_)) => fail(
+                    id,
                     Code::BundleNotFound,
                     format!(
                         "`{path}` is a symbolic link or a submodule; a bundle is a directory or a zip file"
                     ),
                 ),
                 Ok(None) | Err(ReadError::BadPath(_)) => fail(
+                    id,
                     Code::BundleNotFound,
                     format!(
                         "there is no `{path}` in this commit; commit the web build there, or correct the path"
