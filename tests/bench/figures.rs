@@ -2,6 +2,7 @@
 //! group alone with `cargo bench -p sluice --bench figures -- updates`.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stdout,
     reason = "a test or a measurement that cannot go on says where it stopped"
 )]
