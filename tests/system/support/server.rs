@@ -162,7 +162,8 @@ impl Server {
 
     /// Asks it to stop and waits until it has.
     pub fn stop(mut self) -> ExitStatus {
-        let done = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        // The shell's own `kill`: the program of that name is not on every machine.
+        let done = Command::new("sh").args(["-c", &format!("kill {}", self.child.id())]).status().unwrap();
         assert!(done.success());
         eventually("the server stops", || self.child.try_wait().unwrap())
     }
