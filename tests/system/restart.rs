@@ -83,7 +83,7 @@ fn publish(world: &World, number: u32) {
 }
 
 /// What the server logs on its way from a commit to an answer: the moments to be killed at.
-const MOMENTS: [&str; 3] = ["new commit", "is being made", "making a bundle"];
+const MOMENTS: [&str; 3] = ["new commit", "is being made", "making bundles"];
 
 #[test]
 fn killed_at_any_moment() {

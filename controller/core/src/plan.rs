@@ -348,7 +348,8 @@ fn plan_channel(
     }
     if outcome.hindrance.is_none() {
         let targets: Vec<String> = outcome.lines.iter().map(|l| l.wanted.to_string()).collect();
-        outcome.message = format!("{} is served as asked", targets.join(", "));
+        let verb = if targets.len() == 1 { "is" } else { "are" };
+        outcome.message = format!("{} {verb} served as asked", targets.join(" and "));
     }
     plan.channels.push(outcome);
     Some((entry, record))

@@ -34,8 +34,8 @@ use crate::{
 const PARSER: &str = env!("CARGO_PKG_VERSION");
 /// Commits between two polls whose messages are read for trailers.
 const MESSAGES: usize = 1_000;
-/// Bundles that nobody waits for are made in batches of this many between two plans.
-const BATCH: usize = 64;
+/// After this much making of bundles, those that are ready are published.
+const SLICE: Duration = Duration::from_secs(1);
 /// Between two looks at what is stored.
 const HOUSEKEEPING: Duration = Duration::from_hours(1);
 
@@ -55,8 +55,10 @@ pub struct Engine {
     commit: Option<CommitId>,
     /// Whether this process has read that commit.
     read: bool,
-    /// Commit whose inventory was written last.
-    written: String,
+    /// Whether the inventory was read since it was last written.
+    unsaved: bool,
+    /// The remote rewrote its history, and the commit that came of it is not read yet.
+    rewritten: bool,
     contact: Contact,
     /// Why removals were not carried out.
     prune: Option<Diagnostic>,
@@ -95,7 +97,8 @@ impl Engine {
             made,
             commit,
             read: false,
-            written: String::new(),
+            unsaved: false,
+            rewritten: false,
             contact,
             prune: None,
             retries: Retries::default(),
@@ -175,11 +178,14 @@ impl Engine {
     /// Step one: asks the repository for news and reads what it declares.
     async fn look(&mut self) {
         let found = self.parts.source.poll().await;
-        let (commit, rewritten) = match found {
+        let commit = match found {
             Err(error) => return self.trouble(error.reason(), &error.to_string()),
-            Ok(Poll::Unchanged) => (self.parts.source.commit(), false),
-            Ok(Poll::Moved { to, .. }) => (Some(to), false),
-            Ok(Poll::Rewritten { to, .. }) => (Some(to), true),
+            Ok(Poll::Unchanged) => self.parts.source.commit(),
+            Ok(Poll::Moved { to, .. }) => Some(to),
+            Ok(Poll::Rewritten { to, .. }) => {
+                self.rewritten = true;
+                Some(to)
+            }
         };
         self.contact.at = Some(Timestamp::now());
         let Some(commit) = commit else { return };
@@ -189,8 +195,11 @@ impl Engine {
         if self.read && self.commit == Some(commit) && !unread {
             return self.answered();
         }
-        match self.read(commit, rewritten).await {
-            Ok(()) => self.dirty = true,
+        match self.read(commit, self.rewritten).await {
+            Ok(()) => {
+                self.rewritten = false;
+                self.dirty = true;
+            }
             Err(error) => self.trouble(error.reason(), &error.to_string()),
         }
     }
@@ -239,6 +248,7 @@ impl Engine {
             });
         }
         self.read = true;
+        self.unsaved = true;
         self.commit = Some(commit);
         self.contact.applied = Some(commit.to_string());
         // A failure outlives the commit while its source is the same.
@@ -275,14 +285,15 @@ impl Engine {
 
     /// Steps two to six, until nothing is left to do or a newer commit may be there.
     async fn pass(&mut self) -> Result<(), EngineError> {
+        let mut looked = Instant::now();
         loop {
             let plan = self.plan();
             apply::apply(&plan, &self.settings.owner.name, &mut self.stored, &self.parts).await?;
             self.observed.records.clone_from(&self.stored.records);
             self.observed.shards.clone_from(&self.stored.shards);
-            if self.written != self.inventory.commit {
+            if self.unsaved {
                 self.parts.store.put_document(&self.settings.owner.name, &self.inventory).await?;
-                self.written.clone_from(&self.inventory.commit);
+                self.unsaved = false;
             }
             self.report(&plan);
 
@@ -296,21 +307,23 @@ impl Engine {
                     self.downloads.start(need, mirror, commit, store, self.settings.bundles.clone());
                 }
             }
-            let wanted = local.iter().filter(|need| need.wanted).count();
-            let batch = if wanted > 0 { wanted } else { BATCH };
             if local.is_empty() {
                 return Ok(());
             }
-            for (index, need) in local.iter().take(batch).enumerate() {
-                tracing::info!(
-                    app = %need.app, version = %need.version, remaining = local.len() - index, "making a bundle"
-                );
+            tracing::info!(remaining = local.len(), "making bundles");
+            let slice = Instant::now();
+            for need in local {
+                tracing::debug!(app = %need.app, version = %need.version, wanted = need.wanted, "making a bundle");
                 self.make(need).await;
+                if slice.elapsed() >= SLICE {
+                    break;
+                }
             }
             // Somebody may have pushed meanwhile; a commit that mends something must not wait for what it replaces.
-            let wake = tokio::time::Instant::now();
-            if timeout_at(wake, self.parts.look.notified()).await.is_ok() || wanted == 0 {
+            let hinted = timeout_at(tokio::time::Instant::now(), self.parts.look.notified()).await.is_ok();
+            if hinted || looked.elapsed() >= self.settings.poll {
                 self.look().await;
+                looked = Instant::now();
             }
         }
     }
