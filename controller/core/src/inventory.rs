@@ -90,6 +90,9 @@ pub struct Located {
     /// It was not readable in this commit and stands as it was in an earlier one.
     #[serde(default)]
     pub stale: bool,
+    /// This file had the name in the commit before: of two documents of one name, it keeps it.
+    #[serde(default)]
+    pub held: bool,
 }
 
 impl Located {
@@ -159,6 +162,15 @@ impl Inventory {
         for file in files.values_mut() {
             file.objects.retain(|located| !located.stale || !present.contains(&located.object.key()));
         }
+        let holders: BTreeMap<ObjectKey, &str> = holders(self.objects())
+            .into_iter()
+            .map(|(key, located)| (key, located.at.file.as_str()))
+            .collect();
+        for (path, file) in &mut files {
+            for located in &mut file.objects {
+                located.held = holders.get(&located.object.key()).is_some_and(|holder| holder == path);
+            }
+        }
         let mut removed = Vec::new();
         for (path, before) in &self.files {
             for located in &before.objects {
@@ -177,6 +189,20 @@ impl Inventory {
         }
         Step { next: Self { commit, parser, files }, removed }
     }
+}
+
+/// Of the documents of one kind and name, the one that counts: one that was read rather than one that was not, one that
+/// had the name already, then the first by file and line.
+pub fn holders<'a>(objects: impl IntoIterator<Item = &'a Located>) -> BTreeMap<ObjectKey, &'a Located> {
+    let mut holders: BTreeMap<ObjectKey, &Located> = BTreeMap::new();
+    for located in objects {
+        let rank = |located: &'a Located| (located.stale, !located.held, &located.at);
+        let holder = holders.entry(located.object.key()).or_insert(located);
+        if rank(located) < rank(holder) {
+            *holder = located;
+        }
+    }
+    holders
 }
 
 /// Leaves out the files that stand below a bundle: what an app contains is never read as manifests.
@@ -279,6 +305,7 @@ mod tests {
             at: Location { file: file.into(), line: 1, column: 1 },
             fields: BTreeMap::new(),
             stale: false,
+            held: false,
         }
     }
 
@@ -328,6 +355,18 @@ mod tests {
         );
         assert_eq!(names(&mended.next), ["a", "c"]);
         assert_eq!(mended.removed.len(), 1);
+    }
+
+    #[test]
+    fn of_two_documents_of_one_name_the_one_that_was_applied_keeps_it() {
+        let before = first(&[("m.yaml", &["a"], true)]);
+        let both = files(&[("a.yaml", &["a"], true), ("m.yaml", &["a"], true)]);
+        let second = before.step("2".into(), String::new(), both.clone()).next;
+        assert_eq!(holders(second.objects()).into_values().next().unwrap().at.file, "m.yaml");
+        let third = second.step("3".into(), String::new(), both).next;
+        assert_eq!(holders(third.objects()).into_values().next().unwrap().at.file, "m.yaml");
+        let moved = third.step("4".into(), String::new(), files(&[("a.yaml", &["a"], true)]));
+        assert!(moved.removed.is_empty());
     }
 
     #[test]

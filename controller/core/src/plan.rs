@@ -361,6 +361,7 @@ fn add_offers(shard: &mut Shard, declared: &ResolvedApp<'_>, record: &AppRecord,
         let Some(Target::Release(version)) = &line.stable else { continue };
         let known = previous.and_then(|s| s.offers.get(version));
         let offer = match (declared.releases.get(version), record.versions.get(version)) {
+            (_, Some(binding)) if binding.is_lost() => None,
             (Some((release, _)), Some(binding)) => Some(offer(release, binding)),
             _ => known.cloned(),
         };

@@ -85,6 +85,19 @@ pub struct LineRecord {
     pub serial: u64,
 }
 
+impl Binding {
+    /// Forgets what the bundle was made from, because its zip was found missing or damaged: it is not offered until it
+    /// has been made again. The digest stays bound.
+    pub fn lose(&mut self) {
+        self.source.clear();
+    }
+
+    /// Whether the zip was found missing or damaged and has not been made again.
+    pub fn is_lost(&self) -> bool {
+        self.source.is_empty()
+    }
+}
+
 impl AppRecord {
     /// The record of an app that `owner` publishes for the first time.
     pub fn new(app: AppId, owner: impl Into<String>) -> Self {

@@ -9,7 +9,7 @@ use crate::{
     channel::{Channel, Line, Platform, Target, Upgrade},
     diagnostic::{Code, Diagnostic, Location},
     ids::{AppId, ChannelName, Version},
-    inventory::{Located, Object, ObjectKey},
+    inventory::{Located, Object, holders},
     native::{NativeRange, NativeVersion},
     record::AppRecord,
     release::{Release, Source},
@@ -109,24 +109,22 @@ pub fn resolve<'a>(
     resolved
 }
 
-/// Drops every object whose kind and name an earlier file, or an earlier document, already has.
+/// Drops every object whose kind and name another document holds.
 fn unique_names<'a>(
     objects: impl IntoIterator<Item = &'a Located>,
     problems: &mut Vec<Diagnostic>,
 ) -> Vec<&'a Located> {
-    let mut objects: Vec<&Located> = objects.into_iter().collect();
-    objects.sort_by(|a, b| (a.stale, &a.at).cmp(&(b.stale, &b.at)));
-    let mut seen: BTreeMap<ObjectKey, &Located> = BTreeMap::new();
+    let objects: Vec<&Located> = objects.into_iter().collect();
+    let holders = holders(objects.iter().copied());
     for located in objects {
         let key = located.object.key();
-        if let Some(first) = seen.get(&key) {
-            let message = format!("{key} is declared already at {}; rename or remove one", first.at);
+        let holder = holders[&key];
+        if !std::ptr::eq(holder, located) {
+            let message = format!("{key} is declared already at {}; rename or remove one", holder.at);
             problems.push(Diagnostic::new(Code::DuplicateName, located.field("metadata.name"), message));
-        } else {
-            seen.insert(key, located);
         }
     }
-    seen.into_values().collect()
+    holders.into_values().collect()
 }
 
 fn refuse_app(located: &Located, owner: &Owner, record: Option<&AppRecord>) -> Option<Diagnostic> {

@@ -3,7 +3,10 @@
 //! Records come before shards and shards before the root, so that whatever a device is offered is bound for ever before
 //! it is offered. Every write is conditional: applying a plan again changes nothing.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use sluice_core::{
@@ -34,14 +37,30 @@ pub(crate) async fn load(parts: &Parts) -> Result<Stored, EngineError> {
     let snapshot = verify(parts, None).await?;
     let mut stored = Stored::default();
     for app in parts.store.apps().await? {
-        if let Some(record) = parts.store.record(&app).await? {
+        if let Some(record) = readable(parts.store.record(&app).await)?.flatten() {
             stored.records.insert(app, record);
         }
     }
-    for (app, digest) in &snapshot.root.apps {
-        stored.shards.insert(app.clone(), parts.store.shard(app, digest).await?);
+    // The root that stands: an app whose shard is damaged is not in the snapshot, and is published again.
+    let root = parts.store.root().await?.map_or_else(|| snapshot.root.clone(), |(root, _)| root);
+    for (app, digest) in &root.apps {
+        if let Some(shard) = readable(parts.store.shard(app, digest).await)? {
+            stored.shards.insert(app.clone(), shard);
+        }
     }
     Ok(stored)
+}
+
+/// What could be read; nothing when it is damaged or gone, which concerns one app only and is made again from Git.
+pub(crate) fn readable<T>(read: Result<T, ControlError>) -> Result<Option<T>, ControlError> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(error @ (ControlError::Damaged { .. } | ControlError::Missing(_))) => {
+            tracing::error!(%error, "something in the bundle store cannot be read; everything else goes on");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes the plan for the apps of `owner` over what is `stored`, which is what stands when this returns, also in part.
@@ -51,16 +70,20 @@ pub(crate) async fn apply(
     stored: &mut Stored,
     parts: &Parts,
 ) -> Result<(), EngineError> {
+    let mut unknown = BTreeSet::new();
     for (app, record) in &plan.records {
         if stored.records.get(app) != Some(record) {
-            let written = write_record(&parts.store, app, owner, record).await?;
-            stored.records.insert(app.clone(), written);
+            match readable(write_record(&parts.store, app, owner, record).await)? {
+                Some(written) => _ = stored.records.insert(app.clone(), written),
+                // What its versions are bound to is not known: the app stays as it is served.
+                None => _ = unknown.insert(app.clone()),
+            }
         }
     }
     let mut changes: BTreeMap<AppId, Option<Shard>> = plan
         .shards
         .iter()
-        .filter(|(app, shard)| stored.shards.get(*app) != Some(*shard))
+        .filter(|(app, shard)| stored.shards.get(*app) != Some(*shard) && !unknown.contains(*app))
         .map(|(app, shard)| (app.clone(), Some(shard.clone())))
         .collect();
     let mine = |app: &AppId| stored.records.get(app).is_some_and(|record| record.owner == owner);

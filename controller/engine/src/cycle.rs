@@ -38,9 +38,12 @@ const MESSAGES: usize = 1_000;
 const SLICE: Duration = Duration::from_secs(1);
 /// Between two looks at what is stored.
 const HOUSEKEEPING: Duration = Duration::from_hours(1);
+/// From the start to the first of them: nobody knows what happened while the process was away.
+const FIRST_HOUSEKEEPING: Duration = Duration::from_secs(30);
 
 /// Follows one repository.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says whether one step is owed")]
 pub struct Engine {
     settings: Settings,
     parts: Parts,
@@ -70,14 +73,16 @@ pub struct Engine {
 
 /// The commit that was worked with last, from before a restart: what [`sluice_repo::SourceSettings::known`] asks for.
 pub async fn last_commit(store: &BundleStore, owner: &str) -> Result<Option<CommitId>, EngineError> {
-    let inventory: Option<Inventory> = store.document(owner).await?;
+    let inventory: Option<Inventory> = apply::readable(store.document(owner).await)?.flatten();
     Ok(inventory.and_then(|inventory| inventory.commit.parse().ok()))
 }
 
 impl Engine {
     /// Loads what was published before, so that devices are answered although Git is away.
     pub async fn open(settings: Settings, parts: Parts) -> Result<Self, EngineError> {
-        let inventory: Inventory = parts.store.document(&settings.owner.name).await?.unwrap_or_default();
+        let inventory: Option<Inventory> =
+            apply::readable(parts.store.document(&settings.owner.name).await)?.flatten();
+        let inventory = inventory.unwrap_or_default();
         let commit: Option<CommitId> = inventory.commit.parse().ok();
         let stored = apply::load(&parts).await?;
         let contact = Contact { applied: commit.map(|c| c.to_string()), ..Contact::default() };
@@ -114,7 +119,7 @@ impl Engine {
     /// Follows the repository until the returned future is dropped. Dropping it loses nothing: every step is repeated
     /// from what was written.
     pub async fn run(mut self) {
-        let mut house = tokio::time::Instant::now() + HOUSEKEEPING;
+        let mut house = tokio::time::Instant::now() + FIRST_HOUSEKEEPING;
         loop {
             let next_poll = tokio::time::Instant::now() + self.settings.poll;
             self.look().await;
@@ -169,7 +174,7 @@ impl Engine {
         let bindings = self.observed.records.values_mut().flat_map(|record| record.versions.values_mut());
         for binding in bindings.filter(|binding| lost.contains(&binding.zip.sha256)) {
             self.made.remove(&binding.source);
-            binding.source.clear();
+            binding.lose();
         }
         self.dirty = true;
         Ok(())
@@ -264,7 +269,12 @@ impl Engine {
             Object::Channel(channel) => Some((channel.app.clone(), channel.channel.clone())),
             Object::Release(_) => None,
         });
-        match self.parts.fleet.active_devices().await {
+        // What devices said a moment ago may still wait to be written.
+        let asked = match self.parts.fleet.flush().await {
+            Ok(()) => self.parts.fleet.active_devices().await,
+            Err(error) => Err(error),
+        };
+        match asked {
             Err(_) => channels.collect(),
             Ok(active) => channels
                 .filter(|(app, channel)| {

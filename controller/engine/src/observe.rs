@@ -11,7 +11,7 @@ use sluice_core::{
     release::Source,
     resolve::{Owner, resolve},
 };
-use sluice_manifest::{ParsedFile, is_candidate, parse_file};
+use sluice_manifest::{ParsedFile, is_candidate, is_plausible, parse_file};
 use sluice_repo::{CommitId, Entry, Kind, ReadError, Reader};
 
 use crate::Folder;
@@ -40,7 +40,10 @@ pub(crate) fn files(
                 file.objects.retain(|located| !located.stale);
                 Some(file)
             }
-            None => read(reader, &entry),
+            None => read(reader, &entry).or_else(|| {
+                let declared = before.files.get(&entry.path).is_some_and(|file| !file.objects.is_empty());
+                declared.then(|| garbage(reader, &entry)).flatten()
+            }),
         };
         if let Some(file) = file {
             files.insert(entry.path, file);
@@ -57,6 +60,24 @@ pub fn files_of_commit(
     folder: &Folder,
 ) -> Result<BTreeMap<String, FileEntry>, ReadError> {
     files(reader, commit, folder, &Inventory::default(), "none")
+}
+
+/// A file that declared something before, and whose content is now nothing that anybody would write: what it declared is
+/// Unknown, not absent. `None`: it is a document of another kind, and declares nothing on purpose.
+fn garbage(reader: &Reader, entry: &Entry) -> Option<FileEntry> {
+    let bytes = reader.read(entry.oid, FILE_LIMIT).ok()?;
+    if is_plausible(&bytes) {
+        return None;
+    }
+    let at = Location { file: entry.path.clone(), line: 0, column: 0 };
+    let message = "this file declared releases or channels and is no YAML any more; they stay as they were. Restore the \
+                   file, or delete it to remove them";
+    Some(FileEntry {
+        oid: entry.oid.to_string(),
+        objects: Vec::new(),
+        problems: vec![Diagnostic::new(Code::Syntax, at, message)],
+        complete: false,
+    })
 }
 
 /// Reads one entry. `None`: it is nothing of ours.

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use sluice_core::{
-    diagnostic::{Code, Diagnostic},
+    diagnostic::{Code, Diagnostic, Severity},
     plan::{Hindrance, Plan},
     status::{ChannelStatus, Condition, ReleaseStatus, RepositoryStatus, Status},
 };
@@ -38,7 +38,9 @@ impl Report<'_> {
     /// The status after `plan` was applied. `before` gives the times of what did not flip.
     pub(crate) fn status(self, plan: &Plan, before: &Status) -> Status {
         let now = self.now;
-        let repository = self.repository(before);
+        let errors =
+            self.problems.iter().chain(&plan.problems).filter(|p| p.severity == Severity::Error).count();
+        let repository = self.repository(before, errors);
         let mut releases: Vec<ReleaseStatus> = plan
             .releases
             .iter()
@@ -94,9 +96,8 @@ impl Report<'_> {
         }
     }
 
-    fn repository(&self, before: &Status) -> RepositoryStatus {
+    fn repository(&self, before: &Status, errors: usize) -> RepositoryStatus {
         let last = before.repositories.iter().find(|r| r.name == self.name);
-        let errors = self.problems.len();
         let (ready, reason, message) = match (&self.contact.trouble, &self.contact.applied) {
             (Some((reason, message)), _) => (false, reason.as_str(), message.clone()),
             (None, Some(_)) if self.contact.rewritten.is_some() => {
@@ -109,7 +110,7 @@ impl Report<'_> {
             (None, Some(commit)) => (
                 true,
                 "AppliedWithProblems",
-                format!("commit {} is served, but for {errors} problems of its files", short(commit)),
+                format!("commit {} is served, but for {errors} problems that are listed", short(commit)),
             ),
         };
         RepositoryStatus {

@@ -55,7 +55,7 @@ pub(crate) fn read(file: &str, tree: Tree<'_>) -> Option<Read> {
         line: root.at.line,
         column: root.at.column,
     };
-    let object = object.map(|object| Located { object, at, fields, stale: false });
+    let object = object.map(|object| Located { object, at, fields, stale: false, held: false });
     Some(Read { object, problems })
 }
 

@@ -4,6 +4,7 @@
 //! server uses, field by field, so that one reading reports everything that is wrong; those of anybody else are left
 //! alone, whatever they are. No input makes it panic, and none costs more than the budgets in [`limits`] allow.
 
+use serde::Deserialize as _;
 use sluice_core::{
     diagnostic::{Code, Diagnostic, Location},
     inventory::Located,
@@ -38,6 +39,18 @@ pub fn is_candidate(path: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(stem, extension)| {
         !stem.is_empty() && (extension.eq_ignore_ascii_case("yaml") || extension.eq_ignore_ascii_case("yml"))
     })
+}
+
+/// Whether bytes are documents that somebody may have written on purpose: text in YAML whose documents are mappings or
+/// lists. For a file that declared something before and now does not: garbage in its place says nothing.
+pub fn is_plausible(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    bytes.len() <= limits::FILE_BYTES
+        && !text.contains('\0')
+        && serde_yaml::Deserializer::from_str(text).all(|document| {
+            serde_yaml::Value::deserialize(document)
+                .is_ok_and(|value| value.is_null() || value.is_mapping() || value.is_sequence())
+        })
 }
 
 /// Reads the file at `path` (from the repository's root, with `/` separators).
@@ -88,6 +101,23 @@ fn read_chunk(path: &str, chunk: &input::Chunk<'_>, file: &mut ParsedFile) {
                 file.complete = false;
                 return;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_plausible;
+
+    #[test]
+    fn garbage_is_not_plausible() {
+        for good in ["", "# nothing\n", "a: 1\n---\n- b\n", "kind: ConfigMap\n"] {
+            assert!(is_plausible(good.as_bytes()), "{good}");
+        }
+        let bad: [&[u8]; 5] =
+            [b"\xff\xfe", b"a\0b", b"<!doctype html>", b"a: [", b"-----BEGIN AGE ENCRYPTED FILE-----\nYWdl"];
+        for bad in bad {
+            assert!(!is_plausible(bad), "{}", String::from_utf8_lossy(bad));
         }
     }
 }

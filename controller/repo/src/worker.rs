@@ -82,12 +82,19 @@ pub enum WorkerError {
     Serialise(#[source] serde_json::Error),
 }
 
+/// Most memory of a worker, in bytes.
+const MEMORY: u64 = 2 << 30;
+
 /// Serves requests until standard input ends. For the hidden subcommand; call [`crate::init`] before, and print nothing
 /// to standard output.
 ///
 /// It ends the process when standard input ends in the middle of a request: its parent is gone then.
 pub fn run() -> Result<(), WorkerError> {
     crate::sys::init();
+    // A host that never stops talking fills this process only. Packs are mapped files and do not count.
+    if let Err(error) = rlimit::setrlimit(rlimit::Resource::DATA, MEMORY, MEMORY) {
+        tracing::warn!(%error, "the memory of the Git worker is not limited");
+    }
     let (sender, requests) = mpsc::channel();
     let reader = std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines() {

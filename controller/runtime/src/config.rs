@@ -80,11 +80,13 @@ impl Check {
     }
 
     fn url(&mut self, flag: &str, text: Option<&str>) -> Option<Url> {
-        let url: Url = self.parse(flag, text)?;
-        if matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() {
+        // The text is not repeated: it may hold a password.
+        let url: Url = self.keep(flag, text?.parse())?;
+        let plain = url.query().is_none() && url.username().is_empty() && url.password().is_none();
+        if matches!(url.scheme(), "http" | "https") && url.has_host() && plain {
             return Some(url);
         }
-        self.wrong(flag, format!("`{url}` must be an http or https URL without a query"));
+        self.wrong(flag, "must be an http or https URL without credentials and without a query");
         None
     }
 
@@ -113,7 +115,7 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
             log_format);
     }
     let repository = if let Some(text) = args.repository.as_deref() {
-        check.parse::<RepositoryUrl>("repository", Some(text))
+        check.keep("repository", text.parse::<RepositoryUrl>())
     } else {
         check.wrong(
             "repository",
@@ -383,5 +385,23 @@ mod tests {
             .to_string();
         assert!(error.contains("--git-known-hosts-file"), "{error}");
         assert!(error.contains("--git-ssh-key-file"), "{error}");
+    }
+
+    #[test]
+    fn secrets_in_urls_are_not_repeated() {
+        for text in [
+            "https://user:canary@git.example.org/x.git",
+            "https://git.example.org/x.git?token=canary",
+            "canary:://",
+        ] {
+            let error = check(args(|a| {
+                a.repository = Some(text.into());
+                a.public_url = Some(text.into());
+                a.download_url = Some(text.into());
+            }))
+            .unwrap_err()
+            .to_string();
+            assert!(error.contains("--public-url") && !error.contains("canary"), "{error}");
+        }
     }
 }

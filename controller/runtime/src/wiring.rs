@@ -83,7 +83,9 @@ pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyho
     let device = DeviceServer::new(views.clone(), Metrics::new(&views), settings);
     let admin = Admin::new(device.clone(), token(data.path())?, stop.clone());
     let admin_url = format!("http://{}", admin_listener.local_addr()?);
-    write_private(&data.path().join(URL_FILE), &admin_url)?;
+    if let Err(error) = write_private(&data.path().join(URL_FILE), &admin_url) {
+        tracing::warn!(%error, "commands on this machine have to be told the admin address by --admin-url");
+    }
     tracing::info!(url = %public, repository = %config.repository, "devices are answered");
     tracing::info!(url = %admin_url, token = %data.path().join(TOKEN_FILE).display(), "status, metrics and the API");
 

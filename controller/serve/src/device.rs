@@ -23,9 +23,9 @@ use crate::{
     metrics::{Metrics, meaning_name},
     peer::TrustedProxies,
     protocol::{
-        Checked, Reply, channel,
+        Checked, Invalid, Reply, channel,
         channel::{ChannelAction, Method},
-        stats, update,
+        repair, stats, update,
     },
     reply::{method_not_allowed, not_found},
     site::Site,
@@ -111,7 +111,14 @@ impl DeviceServer {
 
     /// Answers an update check and notes it.
     pub fn check(&self, body: &[u8], now: i64) -> Reply {
-        let checked = match update::parse(body) {
+        match update::parse(body) {
+            Err(Invalid::Json) => self.answer(update::parse(&repair(body)), now),
+            read => self.answer(read, now),
+        }
+    }
+
+    fn answer(&self, read: Result<Checked<'_>, Invalid>, now: i64) -> Reply {
+        let checked = match read {
             Ok(checked) => checked,
             Err(invalid) => {
                 self.metrics.invalid(invalid.code());

@@ -11,12 +11,14 @@ mod fields;
 #[cfg(test)]
 mod fixture;
 mod json;
+mod repair;
 
 pub mod channel;
 pub mod stats;
 pub mod update;
 
 pub use check::{Checked, Invalid};
+pub(crate) use repair::repair;
 
 /// Status and JSON body of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]

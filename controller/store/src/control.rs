@@ -121,12 +121,17 @@ impl BundleStore {
     /// Opens the store; makes it when it is empty, with `fresh_id` as the id of the installation.
     pub async fn open(objects: Arc<dyn Objects>, fresh_id: &str) -> Result<Self, ControlError> {
         claim_format(&*objects).await?;
-        let id = Installation { id: fresh_id.to_owned() };
-        match objects.create(INSTALLATION_KEY, encode(&id).into()).await {
-            Ok(()) | Err(ObjectsError::AlreadyExists(_)) => {}
-            Err(e) => return Err(e.into()),
+        // Looked for first: a start on a full disk writes nothing that is there.
+        if objects.head(INSTALLATION_KEY).await?.is_none() {
+            let id = Installation { id: fresh_id.to_owned() };
+            match objects.create(INSTALLATION_KEY, encode(&id).into()).await {
+                Ok(()) | Err(ObjectsError::AlreadyExists(_)) => {}
+                Err(e) => return Err(e.into()),
+            }
         }
-        Self::open_existing(objects).await
+        let store = Self::open_existing(objects).await?;
+        store.mend_root().await?;
+        Ok(store)
     }
 
     /// Opens a store that somebody else made, without writing.
@@ -160,10 +165,12 @@ fn check_format(format: &Format) -> Result<(), ControlError> {
 /// Writes our format, unless a later one stands there that we can read.
 async fn claim_format(objects: &dyn Objects) -> Result<(), ControlError> {
     let ours = encode(&Format { format: FORMAT, readable_from: READABLE_FROM });
-    match objects.create(FORMAT_KEY, ours.clone().into()).await {
-        Ok(()) => return Ok(()),
-        Err(ObjectsError::AlreadyExists(_)) => {}
-        Err(e) => return Err(e.into()),
+    if objects.head(FORMAT_KEY).await?.is_none() {
+        match objects.create(FORMAT_KEY, ours.clone().into()).await {
+            Ok(()) => return Ok(()),
+            Err(ObjectsError::AlreadyExists(_)) => {}
+            Err(e) => return Err(e.into()),
+        }
     }
     let (bytes, etag) =
         objects.get(FORMAT_KEY).await?.ok_or_else(|| ControlError::Missing(FORMAT_KEY.into()))?;

@@ -141,6 +141,27 @@ fn a_changed_source_is_checked_before_it_is_believed() {
 }
 
 #[test]
+fn a_lost_bundle_is_not_offered_until_it_is_made_again() {
+    let objects = [release("r-1.0.0", "1.0.0"), channel("c", "production", "1.0.0")];
+    let base = observed(&["1.0.0"], &["1.0.0"]);
+    let mut state = applied(base, &run(&objects, &observed(&["1.0.0"], &["1.0.0"])));
+    for binding in state.records.values_mut().flat_map(|r| r.versions.values_mut()) {
+        binding.lose();
+    }
+    let lost = run(&objects, &state);
+    assert_eq!(served(&lost), None, "devices are answered that there is nothing new");
+    assert_eq!(lost.needs.len(), 1);
+    let mended = run(
+        &objects,
+        &applied(
+            observed(&["1.0.0"], &["1.0.0"]),
+            &Plan { records: observed(&["1.0.0"], &[]).records, ..lost },
+        ),
+    );
+    assert_eq!(served(&mended).as_deref(), Some("1.0.0"));
+}
+
+#[test]
 fn steps_and_suspension_move_nobody() {
     for change in [
         (|c: &mut crate::channel::Channel| c.strategy = Strategy::Steps) as fn(&mut crate::channel::Channel),

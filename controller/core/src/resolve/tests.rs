@@ -22,6 +22,7 @@ pub(crate) fn release(name: &str, version: &str) -> Located {
         at: Location { file: format!("{name}.yaml"), line: 1, column: 1 },
         fields: BTreeMap::new(),
         stale: false,
+        held: false,
     }
 }
 
@@ -41,6 +42,7 @@ pub(crate) fn channel(name: &str, channel: &str, target: &str) -> Located {
         at: Location { file: format!("{name}.yaml"), line: 1, column: 1 },
         fields: BTreeMap::new(),
         stale: false,
+        held: false,
     }
 }
 

@@ -25,6 +25,9 @@ pub enum Invalid {
     /// Not an object with fields.
     #[error("Cannot parse body")]
     Empty,
+    /// More events than any client holds.
+    #[error("Too many events in one request")]
+    TooMany,
     /// No device id.
     #[error("Cannot find device_id")]
     MissingDevice,
@@ -50,13 +53,14 @@ impl Invalid {
         match self {
             Self::Json => "invalid_json_parse_body",
             Self::Empty | Self::Field { .. } => "invalid_json_body",
+            Self::TooMany => "too_many_events",
             Self::MissingDevice => "missing_device_id",
             Self::MissingApp => "missing_app_id",
             Self::NativeVersion => "semver_error",
         }
     }
 
-    /// The answer with status 400.
+    /// The answer, with status 400; 413 for too many events.
     pub fn reply(self) -> Reply {
         let mut body = Writer::with_capacity(192);
         body.object(|o| {
@@ -78,7 +82,7 @@ impl Invalid {
             });
             o.raw("moreInfo", &more.finish());
         });
-        Reply { status: 400, body: body.finish() }
+        Reply { status: if self == Self::TooMany { 413 } else { 400 }, body: body.finish() }
     }
 }
 

@@ -289,8 +289,13 @@ pub(super) enum Body<'a> {
     Object(Box<Fields<'a>>),
     /// An array; `None` for an item that is no object.
     Array(Vec<Option<Fields<'a>>>),
+    /// An array of more than [`MOST_ITEMS`].
+    TooMany,
     Other,
 }
+
+/// Items of an array: the newest clients hold at most 200 events, older ones sent 250 at once.
+pub(super) const MOST_ITEMS: usize = 1_000;
 
 /// The body is not JSON in UTF-8. What exactly is wrong with it is not repeated: it may hold an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -303,6 +308,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Body<'_>, NotJson> {
     Ok(match read(body, reader)? {
         Shape::Object => Body::Object(Box::new(fields)),
         Shape::Array => Body::Array(items),
+        Shape::TooMany => Body::TooMany,
         Shape::Other => Body::Other,
     })
 }
@@ -325,6 +331,7 @@ fn read<'a>(body: &'a [u8], reader: Reader<'_, 'a>) -> Result<Shape, NotJson> {
 enum Shape {
     Object,
     Array,
+    TooMany,
     Other,
 }
 
@@ -358,6 +365,13 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
             return Ok(Shape::Array);
         };
         loop {
+            if items.len() == MOST_ITEMS && entries.next_element::<IgnoredAny>()?.is_some() {
+                while entries.next_element::<IgnoredAny>()?.is_some() {}
+                return Ok(Shape::TooMany);
+            }
+            if items.len() == MOST_ITEMS {
+                return Ok(Shape::Array);
+            }
             let mut item = Fields::default();
             match entries.next_element_seed(Reader { object: &mut item, items: None })? {
                 None => return Ok(Shape::Array),

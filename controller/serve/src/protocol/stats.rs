@@ -13,6 +13,7 @@ use super::{
     check::{check_device, check_platform},
     fields::{self, Body, Fields, NotJson, Value, cut},
     json::{Object, Writer},
+    repair,
 };
 
 const ACTION_BYTES: usize = 64;
@@ -48,8 +49,16 @@ impl Batch {
     }
 }
 
-/// Reads a request; fails only when it is not JSON.
+/// Reads a request; fails only when it is not JSON, also not once broken characters are mended, or holds more events
+/// than any client does.
 pub fn parse(body: &[u8]) -> Result<Batch, Invalid> {
+    match read(body) {
+        Err(Invalid::Json) => read(&repair(body)),
+        other => other,
+    }
+}
+
+fn read(body: &[u8]) -> Result<Batch, Invalid> {
     Ok(match fields::parse(body).map_err(|NotJson| Invalid::Json)? {
         Body::Object(mut fields) => Batch { array: false, items: vec![event(&mut fields)] },
         Body::Array(items) => {
@@ -58,6 +67,7 @@ pub fn parse(body: &[u8]) -> Result<Batch, Invalid> {
             };
             Batch { array: true, items: items.into_iter().map(read).collect() }
         }
+        Body::TooMany => return Err(Invalid::TooMany),
         Body::Other => Batch { array: false, items: vec![Err(Invalid::Empty)] },
     })
 }

@@ -62,10 +62,11 @@ impl DataDir {
             }
             Err(fs::TryLockError::Error(e)) => return Err(failed("locking", &file, e)),
         }
-        lock.set_len(0)
+        // For people who look at the file; on a full disk the lock holds all the same.
+        let _ = lock
+            .set_len(0)
             .and_then(|()| lock.rewind())
-            .and_then(|()| writeln!(lock, "{}", std::process::id()))
-            .map_err(|e| failed("writing", &file, e))?;
+            .and_then(|()| writeln!(lock, "{}", std::process::id()));
         let opened = Self { path, _lock: lock };
         for folder in [opened.store(), opened.mirrors()] {
             private_dir(&folder).map_err(|e| failed("creating", &folder, e))?;

@@ -132,10 +132,7 @@ impl BundleStore {
             .map(|(app, bytes)| async move {
                 let Some(bytes) = bytes else { return Ok((app, None)) };
                 let digest = Digest::of(&bytes);
-                match self.objects.create(&shard_key(&digest), bytes.into()).await {
-                    Ok(()) | Err(ObjectsError::AlreadyExists(_)) => Ok((app, Some(digest))),
-                    Err(e) => Err(ControlError::from(e)),
-                }
+                self.put_shard(&digest, bytes).await.map(|()| (app, Some(digest)))
             })
             .buffer_unordered(AT_ONCE);
         let mut written = BTreeMap::new();
@@ -144,6 +141,48 @@ impl BundleStore {
             written.insert(app, digest);
         }
         Ok(written)
+    }
+
+    /// Writes a shard. One that is there with other bytes was damaged, and is replaced.
+    async fn put_shard(&self, digest: &Digest, bytes: Vec<u8>) -> Result<(), ControlError> {
+        let key = shard_key(digest);
+        match self.objects.create(&key, bytes.clone().into()).await {
+            Ok(()) => Ok(()),
+            Err(ObjectsError::AlreadyExists(_)) => {
+                if read_addressed(&*self.objects, &key, digest).await.is_err() {
+                    tracing::warn!(shard = %digest, "replacing a damaged shard");
+                    self.objects.replace(&key, bytes.into(), None).await?;
+                }
+                Ok(())
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Puts the newest root of the last ten minutes in the place of one that cannot be read: the last good state is
+    /// served rather than none (rule 5).
+    pub(super) async fn mend_root(&self) -> Result<(), ControlError> {
+        let Err(ControlError::Damaged { reason, .. }) = self.root().await else { return Ok(()) };
+        let mut kept: Vec<(u64, String)> = Vec::new();
+        for meta in self.objects.list("roots").await? {
+            let name = meta.key.strip_prefix("roots/").and_then(|k| k.strip_suffix(".json"));
+            let generation: Option<u64> = name.and_then(|name| name.parse().ok());
+            kept.extend(generation.map(|generation| (generation, meta.key.clone())));
+        }
+        kept.sort_unstable();
+        for (generation, key) in kept.into_iter().rev() {
+            let Some((bytes, _)) = self.objects.get(&key).await? else { continue };
+            if decode_root(&bytes).is_ok() {
+                tracing::error!(
+                    generation,
+                    reason,
+                    "the root of the snapshot is damaged; the newest one kept is served"
+                );
+                self.objects.replace(ROOT, bytes, None).await?;
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// Says whether it was written; false when somebody else was faster.

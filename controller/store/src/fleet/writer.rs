@@ -38,6 +38,8 @@ pub(crate) struct Writer {
     path: PathBuf,
     connection: Option<Connection>,
     cleanup: Cleanup,
+    /// The newest commit failed.
+    failing: bool,
     /// Given back when the writer ends.
     _lock: Lock,
 }
@@ -54,7 +56,14 @@ struct Done {
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, path: PathBuf, connection: Connection, lock: Lock) -> Self {
-        Self { shared, path, connection: Some(connection), cleanup: Cleanup::default(), _lock: lock }
+        Self {
+            shared,
+            path,
+            connection: Some(connection),
+            cleanup: Cleanup::default(),
+            failing: false,
+            _lock: lock,
+        }
     }
 
     /// Writes until the store is closed.
@@ -90,6 +99,9 @@ impl Writer {
         let counters = &self.shared.counters;
         match result {
             Ok(done) => {
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!("the fleet store can write again");
+                }
                 let Done { accepted, learned, events_new, events_duplicate, configuration_failures } = done;
                 for (key, learned) in learned {
                     self.shared.remembered.learn(key, learned);
@@ -102,7 +114,12 @@ impl Writer {
             }
             Err(error) => {
                 let error = FleetError::from(error);
-                tracing::warn!(%error, check_ins = check_ins.len(), "the fleet store could not write");
+                if self.failing {
+                    tracing::debug!(%error, "the fleet store still cannot write");
+                } else {
+                    tracing::warn!(%error, "the fleet store cannot write; reports are answered 503 until it can");
+                }
+                self.failing = true;
                 self.shared.registry.give_back(dirty);
                 for pending in &check_ins {
                     self.shared.hot.forget(&pending.key);

@@ -69,6 +69,10 @@ fn read(entry: &DirEntry, path: &str) -> anyhow::Result<Option<FileEntry>> {
             "symbolic links are never followed; put the file itself here",
         )));
     }
+    if !kind.is_file() {
+        // A pipe or a socket: Git does not hold such things.
+        return Ok(None);
+    }
     let size = entry.metadata().with_context(|| format!("cannot read {path}"))?.len();
     if size > FILE_LIMIT {
         let message = format!(
