@@ -3,6 +3,7 @@
 
 mod cli;
 mod clients;
+mod damage;
 mod downloads;
 mod examples;
 mod explain;

@@ -171,6 +171,9 @@ fn validate_that_cannot_check_says_so() {
     assert!(unknown.err.contains("no-such-revision"), "{unknown:?}");
     let plain = world.file("plain");
     fs::create_dir(&plain).unwrap();
+    let empty = validate(&plain, &[]).exits(2);
+    assert!(empty.err.contains("no Release or Channel"), "a wrong directory is not a clean one: {empty:?}");
+    fs::copy(clean.join("channels/production.yaml"), plain.join("production.yaml")).unwrap();
     let outside = validate(&plain, &["--base", "HEAD"]).exits(2);
     assert!(outside.err.contains("Git repository"), "{outside:?}");
     validate(&clean, &["--output", "xml"]).exits(2);

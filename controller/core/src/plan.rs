@@ -94,6 +94,8 @@ pub enum Hindrance {
     Problem(Code),
     /// The channel is suspended.
     Suspended,
+    /// Its file cannot be read in this commit, so that nobody knows what is asked.
+    Unreadable,
 }
 
 impl Hindrance {
@@ -103,6 +105,7 @@ impl Hindrance {
             Self::Pending => "BundlePending",
             Self::Problem(code) => code.name(),
             Self::Suspended => "Suspended",
+            Self::Unreadable => "FileUnreadable",
         }
     }
 }
@@ -324,15 +327,6 @@ fn plan_channel(
             .cloned()
             .unwrap_or_else(|| line::inherit(wanted, previous));
         let (stable, hindrance) = line::next(spec, wanted, last.stable.clone(), states);
-        if let Some(Hindrance::Problem(code @ Code::RolloutNotSupported)) = &hindrance {
-            let at = channel.located.fields.get("spec.rollout").unwrap_or(&channel.located.at).clone();
-            let message = format!(
-                "rollouts in steps are not supported yet: {} keeps {}. Use `strategy: Immediate` to serve everybody at once",
-                spec.channel,
-                stable.as_ref().map_or_else(|| "serving nothing".to_owned(), ToString::to_string)
-            );
-            plan.problems.push(Diagnostic::new(*code, at, message));
-        }
         let serial = last.serial + u64::from(stable != last.stable);
         outcome.lines.push(LineStatus {
             key: key.clone(),
@@ -345,6 +339,11 @@ fn plan_channel(
         }
         record.lines.insert(key, LineRecord { stable: stable.clone(), serial });
         entry.lines.push(LineEntry { native: wanted.native.clone(), platforms: wanted.platforms, stable });
+    }
+    if channel.located.stale {
+        outcome.hindrance = Some(Hindrance::Unreadable);
+        outcome.message =
+            format!("{} cannot be read in this commit; the channel stays as it was", channel.located.at.file);
     }
     if outcome.hindrance.is_none() {
         let targets: Vec<String> = outcome.lines.iter().map(|l| l.wanted.to_string()).collect();

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    channel::{Channel, Line, Platform, Target, Upgrade},
+    channel::{Channel, Line, Platform, Strategy, Target, Upgrade},
     diagnostic::{Code, Diagnostic, Location},
     ids::{AppId, ChannelName, Version},
     inventory::{Located, Object, holders},
@@ -246,6 +246,15 @@ fn check_lines(
     releases: &BTreeMap<Version, (&Release, &Located)>,
     problems: &mut Vec<Diagnostic>,
 ) {
+    if channel.channel.strategy == Strategy::Steps {
+        let at = channel.located.fields.get("spec.rollout").unwrap_or(&channel.located.at).clone();
+        let message = format!(
+            "rollouts in steps are not supported yet: {} keeps its last release. Use `strategy: Immediate` to serve \
+             everybody at once",
+            channel.channel.channel
+        );
+        problems.push(Diagnostic::new(Code::RolloutNotSupported, at, message));
+    }
     for (index, line) in channel.channel.lines.iter().enumerate() {
         let Target::Release(version) = &line.target else { continue };
         let at = release_field(channel.located, index);

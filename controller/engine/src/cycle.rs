@@ -110,8 +110,14 @@ impl Engine {
             downloads: Downloads::default(),
             dirty: true,
         };
-        engine.scrub(Depth::Present).await?;
+        let lost = engine.scrub(Depth::Present).await?;
         let plan = engine.plan();
+        if lost
+            && let Err(error) =
+                apply::apply(&plan, &engine.settings.owner.name, &mut engine.stored, &engine.parts).await
+        {
+            tracing::warn!(%error, "what is lost goes on being offered until the store can be written");
+        }
         engine.report(&plan);
         Ok(engine)
     }
@@ -165,11 +171,11 @@ impl Engine {
         }
     }
 
-    /// Looks for artefacts that are lost, and has them made again from their source.
-    async fn scrub(&mut self, depth: Depth) -> Result<(), EngineError> {
+    /// Looks for artefacts that are lost, and has them made again from their source. Returns whether there are any.
+    async fn scrub(&mut self, depth: Depth) -> Result<bool, EngineError> {
         let lost = scrub::lost(&self.parts.snapshot.load_full(), &self.parts.store, depth).await?;
         if lost.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let bindings = self.observed.records.values_mut().flat_map(|record| record.versions.values_mut());
         for binding in bindings.filter(|binding| lost.contains(&binding.zip.sha256)) {
@@ -177,7 +183,7 @@ impl Engine {
             binding.lose();
         }
         self.dirty = true;
-        Ok(())
+        Ok(true)
     }
 
     /// Step one: asks the repository for news and reads what it declares.

@@ -110,7 +110,11 @@ impl Report<'_> {
             (None, Some(commit)) => (
                 true,
                 "AppliedWithProblems",
-                format!("commit {} is served, but for {errors} problems that are listed", short(commit)),
+                format!(
+                    "commit {} is served, but for {errors} problem{} that the list shows",
+                    short(commit),
+                    if errors == 1 { "" } else { "s" }
+                ),
             ),
         };
         RepositoryStatus {
@@ -152,7 +156,7 @@ fn conditions(
                 Hindrance::Pending | Hindrance::Problem(Code::BundleUnavailable | Code::Unreadable) => {
                     "Reconciling"
                 }
-                Hindrance::Problem(_) | Hindrance::Suspended => "Stalled",
+                Hindrance::Problem(_) | Hindrance::Suspended | Hindrance::Unreadable => "Stalled",
             };
             vec![make("Ready", false, reason), make(kind, true, reason)]
         }

@@ -203,7 +203,7 @@ pub(crate) struct ExplainArgs {
     #[arg(long, value_name = "ID")]
     pub(crate) device: Option<String>,
     /// ios, android or electron
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = ["ios", "android", "electron"])]
     pub(crate) platform: Option<String>,
     /// Native version of the app
     #[arg(long, value_name = "VERSION")]

@@ -141,9 +141,9 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
     if !matches!(args.write.as_deref(), None | Some("off")) {
         check.wrong("write", "writing rollbacks back to Git is not supported yet; use `off`");
     }
-    let listen = check.parse("listen", Some(args.listen.as_deref().unwrap_or("127.0.0.1:8080")));
+    let listen = address("listen", args.listen.as_deref().unwrap_or("127.0.0.1:8080"), &mut check);
     let admin_listen =
-        check.parse("admin-listen", Some(args.admin_listen.as_deref().unwrap_or("127.0.0.1:8081")));
+        address("admin-listen", args.admin_listen.as_deref().unwrap_or("127.0.0.1:8081"), &mut check);
     let public_url = check.url("public-url", args.public_url.as_deref());
     let download_url = check.url("download-url", args.download_url.as_deref());
     let trusted_proxies = args
@@ -252,6 +252,13 @@ fn credentials(args: &ServeArgs, url: Option<&RepositoryUrl>, check: &mut Check)
         (None, Some(token)) => Some(Credentials::Token(secret(token))),
         (None, None) => Some(Credentials::None),
     }
+}
+
+fn address(flag: &str, text: &str, check: &mut Check) -> Option<SocketAddr> {
+    check.keep(
+        flag,
+        text.parse().map_err(|_| format!("`{text}` is not an address and port such as 0.0.0.0:8080")),
+    )
 }
 
 fn log_format(text: Option<&str>, check: &mut Check) -> Option<Format> {

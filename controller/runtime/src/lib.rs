@@ -43,8 +43,19 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             // Standard error may be closed; there is nobody left to tell.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            let _ = writeln!(std::io::stderr(), "error: {}", chain(&error));
             ExitCode::from(exit::COULD_NOT)
         }
     }
+}
+
+/// An error with its causes, without those that its own text repeats.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |mut text, cause| {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+        text
+    })
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use sluice_bundle::address::AddressPolicy;
 use sluice_core::{snapshot::Snapshot, status::Status};
 use sluice_engine::{BundlePolicy, Engine, Folder, Parts, Settings, last_commit};
-use sluice_repo::{Access, CommitId, Launch, Mirrors, Source, SourceSettings, hooks};
+use sluice_repo::{Access, CommitId, Launch, Mirrors, Reader, Source, SourceSettings, hooks};
 use sluice_serve::{
     admin::{Admin, Token},
     device::{DeviceServer, DeviceSettings},
@@ -131,6 +131,17 @@ async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
 }
 
 fn source(config: &ServeConfig, data: &DataDir, known: Option<CommitId>) -> anyhow::Result<Source> {
+    // At the first start a mistyped directory is a mistake; later it is an outage, and what is known is served.
+    if let (None, Some(folder)) = (known, config.repository.local_path()) {
+        let (_, inside) = Reader::discover(&folder)
+            .map_err(|_| anyhow::anyhow!("--repository: {} is not a Git repository", folder.display()))?;
+        if !inside.is_empty() {
+            bail!(
+                "--repository: {} is a folder of a repository; give the repository itself, and the folder by --path {inside}",
+                folder.display()
+            );
+        }
+    }
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let launch = Launch::Process { program, args: vec!["git-worker".into()] };
     let mut settings = SourceSettings::new(config.repository.clone(), config.reference.clone());

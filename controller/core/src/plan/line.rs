@@ -74,6 +74,7 @@ pub(super) fn sentence(
     };
     let why = match hindrance {
         Hindrance::Pending => format!("the bundle of {} is being made", line.target),
+        Hindrance::Unreadable => "its file cannot be read".to_owned(),
         Hindrance::Suspended => format!("the channel is suspended, so nobody is moved to {}", line.target),
         Hindrance::Problem(Code::ReleaseNotFound) => format!("no Release declares version {}", line.target),
         Hindrance::Problem(Code::RolloutNotSupported) => "rollouts in steps are not supported yet".to_owned(),

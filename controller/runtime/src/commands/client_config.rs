@@ -26,10 +26,18 @@ appReadyTimeout is taken back by the phone itself and counts as a failure.";
 pub(crate) fn run(args: &ClientConfigArgs) -> anyhow::Result<u8> {
     let app: AppId = args.app.parse()?;
     let channel: Option<ChannelName> = args.channel.as_deref().map(str::parse).transpose()?;
-    let server: Url = args.server.parse().with_context(|| format!("`{}` is not a URL", args.server))?;
+    let server: Url = args
+        .server
+        .parse()
+        .with_context(|| format!("`{}` is not a URL; it begins with https:// or http://", args.server))?;
     ensure!(
         matches!(server.scheme(), "http" | "https") && server.has_host() && server.query().is_none(),
         "`{server}` must be an http or https URL without a query"
+    );
+    let last = server.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or("");
+    ensure!(
+        !["updates", "stats", "channel_self"].contains(&last),
+        "--server is the address of the server itself; leave out `/{last}`, which is added for each of its three URLs"
     );
     let block = block(&app, channel.as_ref(), &server, args.mode);
     let text = match args.format {

@@ -45,7 +45,8 @@ fn files() -> Vec<(String, String)> {
 
 fn problems() -> String {
     let mut text = String::from(
-        "# Problems\n\nEvery problem that `sluice validate`, `sluice status` and the conditions report has one of these codes. \
+        "# Problems\n\nEvery problem of a file, an object or a bundle that `sluice validate` and `sluice status` list has one of these codes. \
+         The reasons of a repository's condition are those of docs/operating.md. \
          Made from the code by `cargo run -p sluice -- generate`.\n\n| code | severity | meaning |\n| --- | --- | --- |\n",
     );
     for code in Code::ALL {

@@ -25,6 +25,11 @@ pub(crate) fn run(args: &ValidateArgs) -> anyhow::Result<u8> {
     let tree = Tree::open(&args.dir)?;
     let mut files = disk::files(&tree)?;
     leave_out_bundles(&mut files);
+    anyhow::ensure!(
+        !files.is_empty(),
+        "there is no Release or Channel below {}; is it the right directory?",
+        args.dir.display()
+    );
     let mut problems: Vec<Diagnostic> = files.values().flat_map(|file| &file.problems).cloned().collect();
     let owner = Owner { name: "default".into(), apps: args.apps.clone() };
     let objects = files.values().flat_map(|file| &file.objects);
