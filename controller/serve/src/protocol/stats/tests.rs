@@ -186,3 +186,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_array_is_bounded() {
+    let array = |n: usize| format!("[{}]", vec!["1"; n].join(","));
+    assert_eq!(parse(array(1_000).as_bytes()).unwrap().items.len(), 1_000);
+    let refused = parse(array(1_001).as_bytes()).unwrap_err();
+    assert_eq!((refused, refused.reply().status), (Invalid::TooMany, 413));
+    assert!(refused.reply().body.len() < 1_000);
+}
+
+#[test]
+fn half_a_character_costs_no_batch() {
+    let event = |metadata: &str| {
+        format!(
+            r#"{{"app_id":"com.example.shop","device_id":"00000000-0000-4000-8000-000000000001","platform":"ios",
+                "plugin_version":"8.51.23","action":"set","version_name":"1.0.0","metadata":{{"a":"{metadata}"}}}}"#
+        )
+    };
+    let body = format!("[{},{}]", event("whole"), event(r"cut\ud83d"));
+    assert_eq!(parse(body.as_bytes()).unwrap().events().count(), 2);
+}
