@@ -11,13 +11,10 @@ use sluice_core::{
     release::Source,
     resolve::{Owner, resolve},
 };
-use sluice_manifest::{ParsedFile, is_candidate, is_plausible, parse_file};
+use sluice_manifest::{Unread, is_candidate, is_plausible, limits::FILE_BYTES, parse_file};
 use sluice_repo::{CommitId, Entry, Kind, ReadError, Reader};
 
 use crate::Folder;
-
-/// Largest file that is read as a manifest.
-const FILE_LIMIT: u64 = 1 << 20;
 
 /// The files of `commit` that may declare something of ours. A file whose content `before` knows is not read again.
 ///
@@ -65,65 +62,28 @@ pub fn files_of_commit(
 /// A file that declared something before, and whose content is now nothing that anybody would write: what it declared is
 /// Unknown, not absent. `None`: it is a document of another kind, and declares nothing on purpose.
 fn garbage(reader: &Reader, entry: &Entry) -> Option<FileEntry> {
-    let bytes = reader.read(entry.oid, FILE_LIMIT).ok()?;
+    let bytes = reader.read(entry.oid, FILE_BYTES as u64).ok()?;
     if is_plausible(&bytes) {
         return None;
     }
-    let at = Location { file: entry.path.clone(), line: 0, column: 0 };
-    let message = "this file declared releases or channels and is no YAML any more; they stay as they were. Restore the \
-                   file, or delete it to remove them";
-    Some(FileEntry {
-        oid: entry.oid.to_string(),
-        objects: Vec::new(),
-        problems: vec![Diagnostic::new(Code::Syntax, at, message)],
-        complete: false,
-    })
+    Some(Unread::Garbage.entry(&entry.path, entry.oid.to_string()))
 }
 
 /// Reads one entry. `None`: it is nothing of ours.
 fn read(reader: &Reader, entry: &Entry) -> Option<FileEntry> {
-    let candidate = is_candidate(&entry.path);
-    let problem = |code: Code, message: &str| FileEntry {
-        oid: entry.oid.to_string(),
-        objects: Vec::new(),
-        problems: vec![Diagnostic::new(
-            code,
-            Location { file: entry.path.clone(), line: 0, column: 0 },
-            message,
-        )],
-        complete: false,
-    };
+    let oid = entry.oid.to_string();
+    let unread = |why: Unread| Some(why.entry(&entry.path, oid.clone()));
     match entry.kind {
-        Kind::Submodule => Some(problem(
-            Code::Submodule,
-            "submodules are never read; move the manifests into this repository",
-        )),
-        _ if !candidate => None,
-        Kind::Symlink => {
-            Some(problem(Code::Symlink, "symbolic links are never followed; put the file itself here"))
-        }
-        Kind::Unnameable => {
-            Some(problem(Code::Encoding, "the name of this file is not usable text; rename it"))
-        }
+        Kind::Submodule => unread(Unread::Submodule),
+        _ if !is_candidate(&entry.path) => None,
+        Kind::Symlink => unread(Unread::Symlink),
+        Kind::Unnameable => unread(Unread::Unnameable),
         Kind::Tree => None,
-        Kind::Blob | Kind::Executable => match reader.read(entry.oid, FILE_LIMIT) {
-            Ok(bytes) => {
-                let ParsedFile { objects, problems, complete } = parse_file(&entry.path, &bytes);
-                let ours = !objects.is_empty() || !problems.is_empty() || !complete;
-                ours.then(|| FileEntry { oid: entry.oid.to_string(), objects, problems, complete })
-            }
-            Err(ReadError::TooLarge { size, limit }) => Some(problem(
-                Code::TooLarge,
-                &format!(
-                    "the file has {size} bytes, more than the {limit} that a manifest may have; split it"
-                ),
-            )),
-            Err(error) => {
-                let mut file = problem(Code::Unreadable, &format!("{error}; it will be tried again"));
-                // No content has this id, so the next pass reads it again.
-                file.oid = String::new();
-                Some(file)
-            }
+        Kind::Blob | Kind::Executable => match reader.read(entry.oid, FILE_BYTES as u64) {
+            Ok(bytes) => parse_file(&entry.path, &bytes).into_entry(oid),
+            Err(ReadError::TooLarge { size, .. }) => unread(Unread::TooLarge(size)),
+            // No content has the empty id, so the next pass reads it again.
+            Err(error) => Some(Unread::Failed(error.to_string()).entry(&entry.path, String::new())),
         },
     }
 }

@@ -7,7 +7,7 @@
 use serde::Deserialize as _;
 use sluice_core::{
     diagnostic::{Code, Diagnostic, Location},
-    inventory::Located,
+    inventory::{FileEntry, Located},
 };
 
 mod channel;
@@ -19,8 +19,11 @@ mod scalar;
 mod shape;
 mod suggest;
 mod tree;
+mod unread;
 mod values;
 mod walk;
+
+pub use unread::Unread;
 
 /// What one file declares.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +34,15 @@ pub struct ParsedFile {
     pub problems: Vec<Diagnostic>,
     /// Whether every document of ours became an object. If not, what the file declared before is Unknown, not absent.
     pub complete: bool,
+}
+
+impl ParsedFile {
+    /// The entry of the inventory for content with the object id `oid`; nothing when the file holds nothing of ours.
+    pub fn into_entry(self, oid: String) -> Option<FileEntry> {
+        let Self { objects, problems, complete } = self;
+        let ours = !objects.is_empty() || !problems.is_empty() || !complete;
+        ours.then_some(FileEntry { oid, objects, problems, complete })
+    }
 }
 
 /// Whether a file of this name may hold manifests.

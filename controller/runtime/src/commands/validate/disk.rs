@@ -9,17 +9,11 @@ use std::{
 
 use anyhow::Context as _;
 use sluice_bundle::{BundleError, FileMeta, Files, Limits, ZipFiles, check};
-use sluice_core::{
-    diagnostic::{Code, Diagnostic, Location},
-    inventory::FileEntry,
-};
-use sluice_manifest::{ParsedFile, is_candidate, parse_file};
+use sluice_core::{diagnostic::Code, inventory::FileEntry};
+use sluice_manifest::{Unread, is_candidate, limits::FILE_BYTES, parse_file};
 use walkdir::{DirEntry, WalkDir};
 
 use super::Tree;
-
-/// Largest file that is read as a manifest.
-const FILE_LIMIT: u64 = 1 << 20;
 
 /// Every file that declares something of ours, or fails to.
 pub(super) fn files(tree: &Tree) -> anyhow::Result<BTreeMap<String, FileEntry>> {
@@ -43,47 +37,28 @@ fn relative(root: &Path, path: &Path) -> Option<String> {
 }
 
 fn read(entry: &DirEntry, path: &str) -> anyhow::Result<Option<FileEntry>> {
-    let problem = |code, message: &str| FileEntry {
-        oid: String::new(),
-        objects: Vec::new(),
-        problems: vec![Diagnostic::new(
-            code,
-            Location { file: path.to_owned(), line: 0, column: 0 },
-            message,
-        )],
-        complete: false,
-    };
+    let unread = |why: Unread| Ok(Some(why.entry(path, String::new())));
     let kind = entry.file_type();
     if kind.is_dir() {
         let submodule = entry.depth() > 0 && entry.path().join(".git").is_file();
-        return Ok(submodule.then(|| {
-            problem(Code::Submodule, "submodules are never read; move the manifests into this repository")
-        }));
+        return if submodule { unread(Unread::Submodule) } else { Ok(None) };
     }
     if !is_candidate(path) {
         return Ok(None);
     }
     if kind.is_symlink() {
-        return Ok(Some(problem(
-            Code::Symlink,
-            "symbolic links are never followed; put the file itself here",
-        )));
+        return unread(Unread::Symlink);
     }
     if !kind.is_file() {
         // A pipe or a socket: Git does not hold such things.
         return Ok(None);
     }
     let size = entry.metadata().with_context(|| format!("cannot read {path}"))?.len();
-    if size > FILE_LIMIT {
-        let message = format!(
-            "the file has {size} bytes, more than the {FILE_LIMIT} that a manifest may have; split it"
-        );
-        return Ok(Some(problem(Code::TooLarge, &message)));
+    if size > FILE_BYTES as u64 {
+        return unread(Unread::TooLarge(size));
     }
     let bytes = fs::read(entry.path()).with_context(|| format!("cannot read {path}"))?;
-    let ParsedFile { objects, problems, complete } = parse_file(path, &bytes);
-    let ours = !objects.is_empty() || !problems.is_empty() || !complete;
-    Ok(ours.then(|| FileEntry { oid: String::new(), objects, problems, complete }))
+    Ok(parse_file(path, &bytes).into_entry(String::new()))
 }
 
 /// Why the bundle at `path` could not be served; nothing when it can, as far as names and sizes tell.
