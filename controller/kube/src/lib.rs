@@ -1,0 +1,1 @@
+//! The Kubernetes side: where resources live in a cluster.

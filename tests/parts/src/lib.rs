@@ -1,0 +1,1 @@
+//! Real parts for tests: a control plane, object storage, a database.
