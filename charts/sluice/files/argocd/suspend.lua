@@ -1,0 +1,3 @@
+-- Nothing new is read from the repository; what is served stays served.
+obj.spec.suspend = true
+return obj
