@@ -29,12 +29,16 @@ use crate::objects::{Objects, ObjectsError};
 mod artefacts;
 mod data_dir;
 mod documents;
+mod follower;
 mod prune;
 mod records;
+mod served;
 mod snapshots;
 
 pub use artefacts::{BundleIndex, Verified};
 pub use data_dir::{DataDir, DataDirError};
+pub use follower::{FollowError, Follower, Freshness, ROOT_EVERY};
+pub use served::{Older, advance};
 pub use snapshots::{Loaded, Published};
 
 /// The format that this program writes.

@@ -6,7 +6,7 @@
 //!
 //! A key is a path of segments `[A-Za-z0-9._-]+` that do not start with a dot. No key is a folder of another one.
 
-use std::{fmt, io, ops::Range, path::PathBuf};
+use std::{fmt, io, ops::Range, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,9 +14,11 @@ use futures::stream::BoxStream;
 use tempfile::NamedTempFile;
 
 mod directory;
+mod open;
 mod remote;
 
 pub use directory::Directory;
+pub use open::{InvalidStoreUrl, OpenError, StoreUrl, open};
 pub use remote::Remote;
 
 /// A version of an object's content, as the back end counts them.
@@ -67,6 +69,15 @@ impl From<Vec<u8>> for Content {
     fn from(bytes: Vec<u8>) -> Self {
         Self::Bytes(bytes.into())
     }
+}
+
+/// What a presigned URL is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading the content, or a part of it.
+    Get,
+    /// Looking at it.
+    Head,
 }
 
 /// An object that is read in pieces.
@@ -163,6 +174,15 @@ pub trait Objects: fmt::Debug + Send + Sync {
 
     /// The bytes of `range`, or all, in pieces. A range is cut at the end of the object.
     async fn read(&self, key: &str, range: Option<Range<u64>>) -> Result<Option<Reading>, ObjectsError>;
+
+    /// A URL by which anybody can read the object for a while, without asking whether it exists; `None` for back ends
+    /// that have no such thing.
+    async fn presigned(
+        &self,
+        access: Access,
+        key: &str,
+        valid: Duration,
+    ) -> Result<Option<String>, ObjectsError>;
 
     /// Where the object is as a file, for back ends that have files. The object need not exist.
     fn local_path(&self, key: &str) -> Option<PathBuf>;

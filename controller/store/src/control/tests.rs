@@ -17,6 +17,8 @@ use sluice_core::{
 use super::*;
 use crate::objects::{Directory, Remote};
 
+mod follower;
+
 struct Stores {
     _folder: tempfile::TempDir,
     all: Vec<Arc<dyn Objects>>,

@@ -13,6 +13,7 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -22,7 +23,7 @@ use sluice_core::digest::Digest;
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
-use super::{Content, Etag, Fetched, Meta, Objects, ObjectsError, Reading, check_key, cut};
+use super::{Access, Content, Etag, Fetched, Meta, Objects, ObjectsError, Reading, check_key, cut};
 
 const TEMPORARY: &str = ".tmp";
 const LOCK: &str = ".lock";
@@ -256,6 +257,10 @@ impl Objects for Directory {
         let wanted = file.take(range.end - range.start);
         let chunks = tokio_util::io::ReaderStream::with_capacity(wanted, CHUNK).map_err(failed).boxed();
         Ok(Some(Reading { size: found.len(), range, chunks }))
+    }
+
+    async fn presigned(&self, _: Access, key: &str, _: Duration) -> Result<Option<String>, ObjectsError> {
+        check_key(key).map(|()| None)
     }
 
     fn local_path(&self, key: &str) -> Option<PathBuf> {

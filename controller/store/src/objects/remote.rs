@@ -1,18 +1,18 @@
-//! Objects in any back end of `object_store`: memory now, S3 and its like by configuration.
+//! Objects in any back end of `object_store`: S3 and its like, and memory for tests.
 
-use std::{fmt, io::SeekFrom, ops::Range, path::PathBuf, sync::Arc};
+use std::{fmt, io::SeekFrom, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::{
-    CopyMode, CopyOptions, Error, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt as _, PutMode,
-    PutOptions, PutPayload, UpdateVersion, path::Path,
+    Attribute, Attributes, CopyMode, CopyOptions, Error, GetOptions, GetRange, GetResult, ObjectStore,
+    ObjectStoreExt as _, PutMode, PutOptions, PutPayload, UpdateVersion, path::Path, signer::Signer,
 };
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
-use super::{Content, Etag, Fetched, Meta, Objects, ObjectsError, Reading, check_key, cut};
+use super::{Access, Content, Etag, Fetched, Meta, Objects, ObjectsError, Reading, check_key, cut};
 
 /// Files up to this size are created by one request, larger ones in parts.
 const ONE_REQUEST: u64 = 16 << 20;
@@ -26,6 +26,7 @@ pub struct Remote {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
     scratch: PathBuf,
+    signer: Option<Arc<dyn Signer>>,
 }
 
 impl fmt::Debug for Remote {
@@ -37,7 +38,13 @@ impl fmt::Debug for Remote {
 impl Remote {
     /// The part of `store` below `prefix`. Temporary files are made in the local directory `scratch`.
     pub fn new(store: Arc<dyn ObjectStore>, prefix: &str, scratch: impl Into<PathBuf>) -> Self {
-        Self { store, prefix: Path::from(prefix), scratch: scratch.into() }
+        Self { store, prefix: Path::from(prefix), scratch: scratch.into(), signer: None }
+    }
+
+    /// The same store, which can also make presigned URLs.
+    #[must_use]
+    pub fn with_signer(self, signer: Arc<dyn Signer>) -> Self {
+        Self { signer: Some(signer), ..self }
     }
 
     /// A store in memory, for tests and demonstrations.
@@ -63,7 +70,8 @@ impl Remote {
     }
 
     async fn put(&self, path: &Path, payload: PutPayload, mode: PutMode) -> Result<Etag, Error> {
-        let put = self.store.put_opts(path, payload, PutOptions { mode, ..PutOptions::default() }).await?;
+        let options = PutOptions { mode, attributes: attributes(path), ..PutOptions::default() };
+        let put = self.store.put_opts(path, payload, options).await?;
         Ok(Etag { tag: put.e_tag, version: put.version })
     }
 
@@ -226,6 +234,22 @@ impl Objects for Remote {
         Ok(Some(Reading { size: meta.size, range, chunks }))
     }
 
+    async fn presigned(
+        &self,
+        access: Access,
+        key: &str,
+        valid: Duration,
+    ) -> Result<Option<String>, ObjectsError> {
+        let path = self.path(key)?;
+        let Some(signer) = &self.signer else { return Ok(None) };
+        let method = match access {
+            Access::Get => object_store::signer::Method::GET,
+            Access::Head => object_store::signer::Method::HEAD,
+        };
+        let url = signer.signed_url(method, &path, valid).await;
+        Ok(Some(url.map_err(|e| failure("making a URL for", key, e))?.into()))
+    }
+
     fn local_path(&self, _: &str) -> Option<PathBuf> {
         None
     }
@@ -233,6 +257,17 @@ impl Objects for Remote {
     fn scratch(&self) -> Result<NamedTempFile, ObjectsError> {
         NamedTempFile::new_in(&self.scratch).map_err(|e| ObjectsError::io("making a temporary file", e))
     }
+}
+
+/// What a bucket tells those who download from it directly. A file that was made by copying goes without.
+fn attributes(path: &Path) -> Attributes {
+    if path.extension() != Some("zip") {
+        return Attributes::new();
+    }
+    Attributes::from_iter([
+        (Attribute::ContentType, "application/zip"),
+        (Attribute::CacheControl, "public, max-age=31536000, immutable, no-transform"),
+    ])
 }
 
 fn failure(doing: &str, key: &str, error: Error) -> ObjectsError {
