@@ -46,7 +46,7 @@ impl fmt::Display for Location {
 
 /// One problem, in the machine-readable form of the command-line contract:
 /// `{"file","line","column","severity","code","message"}`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Diagnostic {
     /// Where.
     #[serde(flatten)]
@@ -175,6 +175,29 @@ codes! {
     // Whole commit
     /// The commit removes more than the guard allows. Add the trailer `Sluice-Allow-Prune: <count>` to a commit.
     PruneRefused: Error,
+    // Custom resources
+    /// The operator may not write this object: the API server answered 403. Compare its rights with the chart's.
+    ApplyForbidden: Error,
+    /// The API server, one of its admission policies or somebody's admission webhook refuses the object.
+    ApplyRejected: Error,
+    /// The namespace's quota does not allow another object.
+    QuotaExceeded: Error,
+    /// The namespace is not there, or is being deleted. What was served stays served.
+    NamespaceUnavailable: Error,
+    /// Another writer changes this object back again and again. Find it in `metadata.managedFields` and stop it.
+    FieldConflict: Error,
+    /// An object of this name exists that something else made. Delete it, or label it for this repository.
+    OwnedByAnother: Error,
+    /// The document names another namespace than its Repository's. A repository applies into its own namespace only.
+    OtherNamespace: Error,
+    /// The custom resource definitions are missing or older than the operator. Install those of its chart.
+    CustomResourcesMissing: Error,
+    /// The API server does not answer or is throttling; it is tried again.
+    ApiUnavailable: Error,
+    /// The object was deleted from the cluster, and Git still declares it. It goes on being served.
+    DeletedBehindGit: Error,
+    /// The object is in the cluster, and the commit that is followed does not declare it.
+    NotInGit: Error,
 }
 
 impl fmt::Display for Code {

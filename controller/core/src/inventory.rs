@@ -93,6 +93,9 @@ pub struct Located {
     /// This file had the name in the commit before: of two documents of one name, it keeps it.
     #[serde(default)]
     pub held: bool,
+    /// Why it could not be put into force: it then stays as it was last served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Code>,
 }
 
 impl Located {
@@ -127,6 +130,9 @@ pub struct Inventory {
     pub parser: String,
     /// By path. Files without documents of ours are not listed.
     pub files: BTreeMap<String, FileEntry>,
+    /// What is no longer declared, and still has to be removed from where it was put into force.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub leaving: BTreeSet<ObjectKey>,
 }
 
 /// The step from one commit to the next.
@@ -187,7 +193,16 @@ impl Inventory {
                 }
             }
         }
-        Step { next: Self { commit, parser, files }, removed }
+        let mut next = Self { commit, parser, files, leaving: self.leaving.clone() };
+        next.leaving.extend(removed.iter().map(|located| located.object.key()));
+        next.keep_declared();
+        Step { next, removed }
+    }
+
+    /// What is declared does not leave.
+    fn keep_declared(&mut self) {
+        let declared: BTreeSet<ObjectKey> = self.objects().map(|located| located.object.key()).collect();
+        self.leaving.retain(|key| !declared.contains(key));
     }
 }
 
@@ -281,6 +296,7 @@ impl Step {
             file.complete = false;
             file.objects.push(Located { stale: true, ..located });
         }
+        self.next.keep_declared();
         self
     }
 }
@@ -306,6 +322,7 @@ mod tests {
             fields: BTreeMap::new(),
             stale: false,
             held: false,
+            refused: None,
         }
     }
 

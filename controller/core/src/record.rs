@@ -25,6 +25,9 @@ pub struct AppRecord {
     pub app: AppId,
     /// `namespace/name` of the Repository that may publish it (rule 13). Written once, moved only by a transfer.
     pub owner: String,
+    /// Term of the leader that wrote it last: a former leader does not overwrite what a later one wrote (rule 3).
+    #[serde(default)]
+    pub epoch: u64,
     /// The bytes that each version is, for ever (rule 4).
     #[serde(default)]
     pub versions: BTreeMap<Version, Binding>,
@@ -105,6 +108,7 @@ impl AppRecord {
             format: FORMAT,
             app,
             owner: owner.into(),
+            epoch: 0,
             versions: BTreeMap::new(),
             channels: BTreeMap::new(),
         }

@@ -174,7 +174,7 @@ fn claim_channel<'a>(
     holder: Option<&str>,
     problems: &mut Vec<Diagnostic>,
 ) {
-    let claim = ResolvedChannel { channel, located, refused: None };
+    let claim = ResolvedChannel { channel, located, refused: located.refused };
     let (winner, loser) = match channels.remove(&channel.channel) {
         None => (claim, None),
         Some(other) if wins(&channel.name, &other.channel.name, holder) => (claim, Some(other)),

@@ -84,6 +84,14 @@ pub enum ControlError {
     /// Somebody with a later term, or a newer root, is publishing (rule 3).
     #[error("the published snapshot (epoch {}, generation {}) is newer", .0.epoch, .0.generation)]
     Superseded(Box<Root>),
+    /// A later leader wrote here already (rule 3).
+    #[error("a leader of term {found} has written since, and this one's term is {held}")]
+    Deposed {
+        /// The term of what stands.
+        found: u64,
+        /// The term of whoever wants to write.
+        held: u64,
+    },
     /// Another writer was always faster.
     #[error("object {0} is changed by somebody else all the time")]
     Contended(String),

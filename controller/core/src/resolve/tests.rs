@@ -23,6 +23,7 @@ pub(crate) fn release(name: &str, version: &str) -> Located {
         fields: BTreeMap::new(),
         stale: false,
         held: false,
+        refused: None,
     }
 }
 
@@ -43,6 +44,7 @@ pub(crate) fn channel(name: &str, channel: &str, target: &str) -> Located {
         fields: BTreeMap::new(),
         stale: false,
         held: false,
+        refused: None,
     }
 }
 

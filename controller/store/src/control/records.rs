@@ -37,11 +37,12 @@ impl BundleStore {
         owned(record, owner)
     }
 
-    /// Changes the record of an app that `owner` has. `change` may run more than once, each time over what stands
-    /// there; its own error ends the attempt. Owner, app and format are not its to change. Nothing is written when
-    /// nothing changed.
+    /// Changes the record of an app that `owner` has, as the leader of term `epoch`. `change` may run more than once,
+    /// each time over what stands there; its own error ends the attempt. Owner, app and format are not its to change.
+    /// Nothing is written when nothing changed. What a later leader wrote is not overwritten (rule 3).
     pub async fn update_record<E: From<ControlError>>(
         &self,
+        epoch: u64,
         app: &AppId,
         owner: &str,
         mut change: impl FnMut(&mut AppRecord) -> Result<(), E>,
@@ -50,14 +51,19 @@ impl BundleStore {
             let (raw, before, etag) =
                 self.raw_record(app).await?.ok_or_else(|| ControlError::Unowned(app.clone()))?;
             let before = owned(before, owner)?;
+            if before.epoch > epoch {
+                return Err(ControlError::Deposed { found: before.epoch, held: epoch }.into());
+            }
             let mut after = before.clone();
             change(&mut after)?;
             after.owner.clone_from(&before.owner);
             after.app.clone_from(&before.app);
             after.format = before.format;
+            after.epoch = before.epoch;
             if after == before {
                 return Ok(after);
             }
+            after.epoch = epoch;
             if self.swap_record(raw, &before, &after, &etag).await? {
                 return Ok(after);
             }

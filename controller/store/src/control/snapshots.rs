@@ -92,6 +92,25 @@ impl BundleStore {
         Err(ControlError::Contended(ROOT.into()))
     }
 
+    /// Begins a leader's term: publishes what stands under a new epoch, which is above every earlier one whatever a
+    /// clock says. From then on nobody of an earlier term can publish (rule 3).
+    pub async fn begin_term(&self, now: Timestamp) -> Result<u64, ControlError> {
+        let seconds = u64::try_from(now.as_second()).unwrap_or(0);
+        for _ in 0..ATTEMPTS {
+            let standing = self.root().await?.map_or(0, |(root, _)| root.epoch);
+            // Seconds, so that a store that was restored from a backup is ahead of what the lost one said.
+            let epoch = standing.saturating_add(1).max(seconds);
+            match self.publish(epoch, &BTreeMap::new(), now).await {
+                // Written by us, or nobody has that term.
+                Ok(Published { changed: true, .. }) => return Ok(epoch),
+                // Somebody else began the same term a moment ago.
+                Ok(Published { changed: false, .. }) | Err(ControlError::Superseded(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(ControlError::Contended(ROOT.into()))
+    }
+
     /// Loads what is published. Shards that `previous` has are not fetched again. A root older than `previous` is
     /// refused with [`ControlError::Superseded`] (rule 3).
     pub async fn load(&self, previous: Option<&Snapshot>) -> Result<Loaded, ControlError> {

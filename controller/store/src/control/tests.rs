@@ -332,13 +332,13 @@ async fn an_app_belongs_to_whom_came_first() {
         let shop = app("com.example.shop");
         assert_eq!(store.record(&shop).await.unwrap(), None);
         let ignore = |_: &mut AppRecord| Ok::<(), ControlError>(());
-        let error = store.update_record(&shop, "team/a", ignore).await.unwrap_err();
+        let error = store.update_record(0, &shop, "team/a", ignore).await.unwrap_err();
         assert!(matches!(error, ControlError::Unowned(_)));
         store.claim(&shop, "team/a").await.unwrap();
         store.claim(&shop, "team/a").await.unwrap();
         for error in [
             store.claim(&shop, "team/b").await.unwrap_err(),
-            store.update_record(&shop, "team/b", ignore).await.unwrap_err(),
+            store.update_record(0, &shop, "team/b", ignore).await.unwrap_err(),
             store.transfer(&shop, "team/b", "team/c").await.unwrap_err(),
         ] {
             assert_eq!(error.to_string(), "app com.example.shop belongs to team/a");
@@ -348,7 +348,7 @@ async fn an_app_belongs_to_whom_came_first() {
             bind(record, "1.0.0");
             Ok::<(), ControlError>(())
         };
-        let kept = store.update_record(&shop, "team/a", steal).await.unwrap();
+        let kept = store.update_record(0, &shop, "team/a", steal).await.unwrap();
         assert_eq!((kept.owner.as_str(), kept.versions.len()), ("team/a", 1));
         store.transfer(&shop, "team/a", "team/b").await.unwrap();
         assert_eq!(store.record(&shop).await.unwrap().unwrap().owner, "team/b");
@@ -372,7 +372,7 @@ async fn updates_at_once_lose_nothing() {
                         bind(record, &format!("1.0.{n}"));
                         Ok::<(), ControlError>(())
                     };
-                    store.update_record(&shop, "o", add).await.unwrap();
+                    store.update_record(0, &shop, "o", add).await.unwrap();
                 })
             })
             .collect();
@@ -394,8 +394,8 @@ async fn a_change_that_refuses_writes_nothing() {
             bind(record, "1.0.0");
             Err(ControlError::Missing("bytes".into()))
         };
-        assert!(store.update_record(&shop, "o", refuse).await.is_err());
-        store.update_record(&shop, "o", |_| Ok::<(), ControlError>(())).await.unwrap();
+        assert!(store.update_record(0, &shop, "o", refuse).await.is_err());
+        store.update_record(0, &shop, "o", |_| Ok::<(), ControlError>(())).await.unwrap();
         assert_eq!(objects.get("apps/com.example.shop/record.json").await.unwrap(), Some((before, etag)));
     }
 }
@@ -415,7 +415,7 @@ async fn unknown_fields_are_ignored_and_kept() {
                 Ok::<(), ControlError>(())
             }
         };
-        store.update_record(&shop, "o", add("1.0.0")).await.unwrap();
+        store.update_record(0, &shop, "o", add("1.0.0")).await.unwrap();
         let key = "apps/com.example.shop/record.json";
         edit(&objects, key, |record| {
             record["holds"] = json!([{"id": "h1"}]);
@@ -424,7 +424,7 @@ async fn unknown_fields_are_ignored_and_kept() {
         })
         .await;
         assert_eq!(store.record(&shop).await.unwrap().unwrap().versions.len(), 1);
-        store.update_record(&shop, "o", add("1.0.1")).await.unwrap();
+        store.update_record(0, &shop, "o", add("1.0.1")).await.unwrap();
         let record: Value = read(&*objects, key).await.unwrap().unwrap();
         assert_eq!(record["holds"], json!([{"id": "h1"}]));
         assert_eq!(record["versions"]["1.0.0"]["delta"], json!({"a": 1}));
@@ -434,7 +434,7 @@ async fn unknown_fields_are_ignored_and_kept() {
             record.versions.remove(&version("1.0.0"));
             Ok::<(), ControlError>(())
         };
-        store.update_record(&shop, "o", drop_first).await.unwrap();
+        store.update_record(0, &shop, "o", drop_first).await.unwrap();
         let record: Value = read(&*objects, key).await.unwrap().unwrap();
         assert_eq!(record["versions"].as_object().unwrap().keys().collect::<Vec<_>>(), ["1.0.1"]);
 
@@ -504,13 +504,70 @@ async fn the_first_packing_of_a_bundle_stays() {
 async fn documents_come_back() {
     for objects in stores().all {
         let store = open(&objects).await;
-        assert_eq!(store.document::<Value>("default").await.unwrap(), None);
-        store.put_document("default", &json!({"commit": "a"})).await.unwrap();
-        store.put_document("default", &json!({"commit": "b"})).await.unwrap();
-        assert_eq!(store.document::<Value>("default").await.unwrap(), Some(json!({"commit": "b"})));
+        assert!(store.document::<Value>("default").await.unwrap().is_none());
+        let first = store.put_document(0, "default", &json!({"commit": "a"}), None).await.unwrap();
+        store.put_document(0, "default", &json!({"commit": "b"}), Some(&first)).await.unwrap();
+        store.put_document(0, "default", &json!({"commit": "c"}), Some(&first)).await.unwrap();
+        let (document, _) = store.document::<Value>("default").await.unwrap().unwrap();
+        assert_eq!(document, json!({"commit": "c"}));
         assert!(store.document::<Value>("../x").await.is_err());
         objects.replace("inventory/default.json", Bytes::from_static(b"{\"commit\":"), None).await.unwrap();
         let error = store.document::<Value>("default").await.unwrap_err();
         assert!(error.to_string().starts_with("object inventory/default.json is damaged"), "{error}");
+    }
+}
+
+/// Rule 3.
+#[tokio::test]
+async fn a_former_leader_writes_nothing_over_a_later_one() {
+    for objects in stores().all {
+        let (former, later) = (open(&objects).await, open(&objects).await);
+        let now = Timestamp::from_second(1_000).unwrap();
+        let old = former.begin_term(now).await.unwrap();
+        let shop = app("com.example.shop");
+        former.claim(&shop, "o").await.unwrap();
+        let seen = former.put_document(old, "o", &json!(1), None).await.unwrap();
+        let changes = [(shop.clone(), Some(shard("com.example.shop", "1.0.0")))].into();
+        former.publish(old, &changes, now).await.unwrap();
+
+        // A clock that runs behind makes no earlier term.
+        let new = later.begin_term(Timestamp::UNIX_EPOCH).await.unwrap();
+        assert!(new > old);
+        let add = |text: &'static str| {
+            move |record: &mut AppRecord| {
+                bind(record, text);
+                Ok::<(), ControlError>(())
+            }
+        };
+        later.update_record(new, &shop, "o", add("2.0.0")).await.unwrap();
+        later.put_document(new, "o", &json!(2), Some(&seen)).await.unwrap();
+
+        let changes = [(shop.clone(), None)].into();
+        let refused = former.publish(old, &changes, now).await.unwrap_err();
+        assert!(matches!(refused, ControlError::Superseded(_)), "{refused}");
+        let refused = former.update_record(old, &shop, "o", add("3.0.0")).await.unwrap_err();
+        assert!(matches!(refused, ControlError::Deposed { .. }), "{refused}");
+        for over in [Some(&seen), None] {
+            let refused = former.put_document(old, "o", &json!(3), over).await.unwrap_err();
+            assert!(matches!(refused, ControlError::Deposed { .. }), "{refused}");
+        }
+        let record = later.record(&shop).await.unwrap().unwrap();
+        assert_eq!(record.versions.keys().map(ToString::to_string).collect::<Vec<_>>(), ["2.0.0"]);
+        assert_eq!(later.document::<Value>("o").await.unwrap().unwrap().0, json!(2));
+        let (root, _) = later.root().await.unwrap().unwrap();
+        assert!(root.epoch == new && root.apps.contains_key(&shop));
+        // A later leader may write over a document that it has not seen.
+        later.put_document(new, "o", &json!(4), None).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn of_two_that_begin_a_term_at_once_each_gets_its_own() {
+    for objects in stores().all {
+        let now = Timestamp::from_second(1_000).unwrap();
+        let begin = async || open(&objects).await.begin_term(now).await.unwrap();
+        let (a, b, c) = tokio::join!(begin(), begin(), begin());
+        let terms: std::collections::BTreeSet<u64> = [a, b, c].into();
+        assert_eq!(terms.len(), 3, "{terms:?}");
     }
 }
