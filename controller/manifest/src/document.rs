@@ -19,6 +19,8 @@ pub(crate) struct Read {
     /// The object; `None` when something is wrong with it.
     pub(crate) object: Option<Located>,
     pub(crate) problems: Vec<Diagnostic>,
+    /// The document as JSON, with the types that the schema asks for.
+    pub(crate) json: Json,
 }
 
 /// The kinds of the group, and whether Git may hold them.
@@ -35,7 +37,7 @@ pub(crate) fn read(file: &str, tree: Tree<'_>) -> Option<Read> {
     let Tree { root, flaws } = tree;
     let mut walk = Walk::new(file);
     let Ok(kind) = identify(&root, &mut walk)? else {
-        return Some(Read { object: None, problems: walk.problems });
+        return Some(Read { object: None, problems: walk.problems, json: Json::Null });
     };
     for Flaw { code, at, message } in flaws {
         let at = walk.location(at);
@@ -55,8 +57,9 @@ pub(crate) fn read(file: &str, tree: Tree<'_>) -> Option<Read> {
         line: root.at.line,
         column: root.at.column,
     };
-    let object = object.map(|object| Located { object, at, fields, stale: false, held: false });
-    Some(Read { object, problems })
+    let object =
+        object.map(|object| Located { object, at, fields, stale: false, held: false, refused: None });
+    Some(Read { object, problems, json })
 }
 
 /// The kind of a document of ours, or that a problem with it was reported; `None` when it is not ours.

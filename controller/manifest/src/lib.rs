@@ -67,6 +67,27 @@ pub fn is_plausible(bytes: &[u8]) -> bool {
 
 /// Reads the file at `path` (from the repository's root, with `/` separators).
 pub fn parse_file(path: &str, bytes: &[u8]) -> ParsedFile {
+    parse(path, bytes, &mut |_, _| ())
+}
+
+/// A document of ours without a mistake, as the API server takes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    /// The object it declares, and where.
+    pub located: Located,
+    /// The whole document as JSON.
+    pub json: serde_json::Value,
+}
+
+/// The documents of the file at `path` that are without mistakes, in their order.
+pub fn documents(path: &str, bytes: &[u8]) -> Vec<Document> {
+    let mut documents = Vec::new();
+    parse(path, bytes, &mut |located, json| documents.push(Document { located: located.clone(), json }));
+    documents
+}
+
+/// Reads a file, and hands out each document without a mistake.
+fn parse(path: &str, bytes: &[u8], each: &mut impl FnMut(&Located, serde_json::Value)) -> ParsedFile {
     let text = match input::decode(bytes) {
         Ok(Some(text)) => text,
         Ok(None) => return ParsedFile { complete: true, ..ParsedFile::default() },
@@ -87,7 +108,7 @@ pub fn parse_file(path: &str, bytes: &[u8]) -> ParsedFile {
             file.complete = false;
             break;
         }
-        read_chunk(path, &chunk, &mut file);
+        read_chunk(path, &chunk, &mut file, each);
     }
     file.problems.sort();
     file.problems.truncate(limits::FILE_PROBLEMS);
@@ -95,7 +116,12 @@ pub fn parse_file(path: &str, bytes: &[u8]) -> ParsedFile {
 }
 
 /// Reads the documents of one chunk, normally one.
-fn read_chunk(path: &str, chunk: &input::Chunk<'_>, file: &mut ParsedFile) {
+fn read_chunk(
+    path: &str,
+    chunk: &input::Chunk<'_>,
+    file: &mut ParsedFile,
+    each: &mut impl FnMut(&Located, serde_json::Value),
+) {
     let mut documents = tree::Documents::new(chunk.text, chunk.line);
     loop {
         match documents.next() {
@@ -103,6 +129,9 @@ fn read_chunk(path: &str, chunk: &input::Chunk<'_>, file: &mut ParsedFile) {
             Ok(Some(tree)) => {
                 if let Some(read) = document::read(path, tree) {
                     file.complete &= read.object.is_some();
+                    if let Some(located) = &read.object {
+                        each(located, read.json);
+                    }
                     file.objects.extend(read.object);
                     file.problems.extend(read.problems);
                 }
