@@ -15,15 +15,9 @@ use sluice_core::{
     record::AppRecord,
     snapshot::{Shard, Snapshot},
 };
-use sluice_store::{
-    control::{BundleStore, ControlError},
-    fleet::Declared,
-};
+use sluice_store::{control::ControlError, fleet::Declared};
 
 use crate::{EngineError, Parts};
-
-/// Leader's term. One process has the data directory, so there is only one leader.
-const EPOCH: u64 = 0;
 
 /// What stands in the bundle store.
 #[derive(Debug, Clone, Default)]
@@ -73,7 +67,7 @@ pub(crate) async fn apply(
     let mut unknown = BTreeSet::new();
     for (app, record) in &plan.records {
         if stored.records.get(app) != Some(record) {
-            match readable(write_record(&parts.store, app, owner, record).await)? {
+            match readable(write_record(parts, app, owner, record).await)? {
                 Some(written) => _ = stored.records.insert(app.clone(), written),
                 // What its versions are bound to is not known: the app stays as it is served.
                 None => _ = unknown.insert(app.clone()),
@@ -92,7 +86,7 @@ pub(crate) async fn apply(
     if changes.is_empty() {
         return Ok(());
     }
-    let published = parts.store.publish(EPOCH, &changes, Timestamp::now()).await?;
+    let published = parts.store.publish(parts.epoch, &changes, Timestamp::now()).await?;
     verify(parts, Some(published.root.generation)).await?;
     for (app, shard) in changes {
         match shard {
@@ -115,7 +109,11 @@ async fn verify(parts: &Parts, expected: Option<u64>) -> Result<Arc<Snapshot>, E
         return Err(EngineError::Verify { found, expected });
     }
     let snapshot = Arc::new(loaded.snapshot);
-    parts.snapshot.store(Arc::clone(&snapshot));
+    // Another repository's engine may have published and swapped in a later one meanwhile (rule 3).
+    parts.snapshot.rcu(|standing| {
+        let newer = standing.root.generation > snapshot.root.generation;
+        Arc::clone(if newer { standing } else { &snapshot })
+    });
     declare(parts, &snapshot);
     Ok(snapshot)
 }
@@ -132,14 +130,15 @@ fn declare(parts: &Parts, snapshot: &Snapshot) {
 }
 
 async fn write_record(
-    store: &BundleStore,
+    parts: &Parts,
     app: &AppId,
     owner: &str,
     record: &AppRecord,
 ) -> Result<AppRecord, ControlError> {
-    store.claim(app, owner).await?;
-    store
-        .update_record(app, owner, |standing| {
+    parts.store.claim(app, owner).await?;
+    parts
+        .store
+        .update_record(parts.epoch, app, owner, |standing| {
             standing.channels.clone_from(&record.channels);
             for (version, binding) in &record.versions {
                 // A binding that stands is never given other bytes (rule 4), whoever wrote it.

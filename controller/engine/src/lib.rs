@@ -7,9 +7,12 @@
 mod apply;
 mod cycle;
 mod downloads;
+mod look;
 mod materialise;
 mod observe;
+mod pass;
 mod report;
+mod resources;
 mod retry;
 mod scrub;
 
@@ -18,12 +21,16 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use sluice_core::{resolve::Owner, snapshot::Snapshot, status::Status};
 use sluice_repo::{PathFilter, Source};
-use sluice_store::{control::BundleStore, fleet::Fleet};
+use sluice_store::{
+    control::{BundleStore, ControlError},
+    fleet::Fleet,
+};
 use tokio::sync::Notify;
 
 pub use cycle::{Engine, last_commit};
 pub use materialise::{BundlePolicy, MakeError, from_git};
 pub use observe::files_of_commit;
+pub use resources::{Committed, Declared, InForce, Resources, Unavailable};
 
 /// The folder of the repository that is read.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +59,10 @@ pub struct Settings {
 pub struct Parts {
     /// The followed repository.
     pub source: Arc<Source>,
+    /// Where resources live.
+    pub resources: Arc<dyn Resources>,
+    /// Term of the leader that this process is (rule 3).
+    pub epoch: u64,
     /// The bundle store.
     pub store: Arc<BundleStore>,
     /// The fleet store: which channels devices use.
@@ -69,7 +80,7 @@ pub struct Parts {
 pub enum EngineError {
     /// The bundle store failed.
     #[error("the bundle store failed: {0}")]
-    Store(#[from] sluice_store::control::ControlError),
+    Store(#[from] ControlError),
     /// A commit could not be read in full.
     #[error("commit {commit} could not be read in full, nothing follows from it: {source}")]
     Read {
@@ -86,6 +97,9 @@ pub enum EngineError {
         /// What was written.
         expected: u64,
     },
+    /// Nothing can be said of what is in force.
+    #[error(transparent)]
+    Resources(#[from] Unavailable),
     /// A task ended early: the process is ending.
     #[error("the work was interrupted")]
     Interrupted,
@@ -98,7 +112,13 @@ impl EngineError {
             Self::Store(_) => "StoreUnavailable",
             Self::Read { .. } => "CommitUnreadable",
             Self::Verify { .. } => "SnapshotNotVerified",
+            Self::Resources(unavailable) => unavailable.reason,
             Self::Interrupted => "Interrupted",
         }
+    }
+
+    /// Whether a later leader has taken over, so that this one has nothing more to do.
+    pub fn is_deposed(&self) -> bool {
+        matches!(self, Self::Store(ControlError::Superseded(_) | ControlError::Deposed { .. }))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sluice_core::{
     diagnostic::{Code, Diagnostic, Location},
     ids::AppId,
-    inventory::{FileEntry, Inventory, leave_out_bundles},
+    inventory::{FileEntry, Inventory, Located, leave_out_bundles},
     plan::{Failure, ReleaseId},
     record::AppRecord,
     release::Source,
@@ -98,12 +98,12 @@ pub(crate) struct Wanted {
 }
 
 /// The releases that hold their versions. What another one claims the same version for must not be taken for theirs.
-pub(crate) fn wanted(
-    inventory: &Inventory,
+pub(crate) fn wanted<'a>(
+    objects: impl IntoIterator<Item = &'a Located>,
     owner: &Owner,
     records: &BTreeMap<AppId, AppRecord>,
 ) -> Vec<Wanted> {
-    let resolved = resolve(inventory.objects(), owner, records);
+    let resolved = resolve(objects, owner, records);
     let releases = resolved.apps.iter().flat_map(|(app, declared)| {
         declared.releases.iter().map(move |(version, (release, located))| Wanted {
             id: (app.clone(), version.clone()),

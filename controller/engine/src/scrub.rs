@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use sluice_core::{digest::Digest, snapshot::Snapshot};
+use sluice_core::{digest::Digest, snapshot::App};
 use sluice_store::control::{BundleStore, ControlError, Verified};
 
 /// How closely artefacts are looked at.
@@ -16,13 +16,13 @@ pub(crate) enum Depth {
     Bytes,
 }
 
-/// The artefacts that `snapshot` offers and that are lost.
-pub(crate) async fn lost(
-    snapshot: &Snapshot,
+/// The artefacts that `apps` offer and that are lost.
+pub(crate) async fn lost<'a>(
+    apps: impl Iterator<Item = &'a App>,
     store: &BundleStore,
     depth: Depth,
 ) -> Result<BTreeSet<Digest>, ControlError> {
-    let zips = snapshot.apps().flat_map(|app| app.bundles()).map(|bundle| bundle.offer.zip.clone());
+    let zips = apps.flat_map(App::bundles).map(|bundle| bundle.offer.zip.clone());
     let sizes: std::collections::BTreeMap<Digest, u64> = zips.map(|zip| (zip.sha256, zip.size)).collect();
     let mut lost = BTreeSet::new();
     for (sha256, size) in sizes {

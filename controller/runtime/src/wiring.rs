@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use sluice_bundle::address::AddressPolicy;
 use sluice_core::{snapshot::Snapshot, status::Status};
-use sluice_engine::{BundlePolicy, Engine, Folder, Parts, Settings, last_commit};
+use sluice_engine::{BundlePolicy, Committed, Engine, Folder, Parts, Settings, last_commit};
 use sluice_repo::{Access, CommitId, Launch, Mirrors, Reader, Source, SourceSettings, hooks};
 use sluice_serve::{
     admin::{Admin, Token},
@@ -59,7 +59,11 @@ pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyho
         }
     };
 
+    // One process has the data directory, so whatever term stands there is its own.
+    let epoch = store.root().await?.map_or(0, |(root, _)| root.epoch);
     let parts = Parts {
+        resources: Arc::new(Committed),
+        epoch,
         source: Arc::new(source(&config, &data, last_commit(&store, &config.owner.name).await?)?),
         store,
         fleet: fleet.clone(),
@@ -67,12 +71,8 @@ pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyho
         status: Arc::new(ArcSwap::from_pointee(Status::default())),
         look: Arc::new(Notify::new()),
     };
-    let views = Views {
-        snapshot: parts.snapshot.clone(),
-        status: parts.status.clone(),
-        fleet: fleet.clone(),
-        objects,
-    };
+    let views =
+        Views::of_one_process(parts.snapshot.clone(), parts.status.clone(), fleet.clone(), objects);
     let engine = Engine::open(engine_settings(&config), parts.clone()).await?;
 
     let public = public_url(&config, device_listener.local_addr()?);
@@ -106,7 +106,7 @@ pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyho
     let engine_stop = stop.clone();
     tasks.spawn(async move {
         tokio::select! {
-            () = engine.run() => {}
+            error = engine.run() => tracing::error!(%error, "somebody else publishes to this store"),
             () = engine_stop.cancelled() => {}
         }
     });

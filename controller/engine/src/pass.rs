@@ -1,0 +1,221 @@
+//! From what is declared to what is served: puts it into force, plans, publishes, and makes the bundles that are missing.
+
+use std::{
+    collections::BTreeSet,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sluice_core::{
+    diagnostic::{Code, Diagnostic},
+    ids::{AppId, ChannelName},
+    plan::{Failure, Need, ReleaseId},
+    record::Binding,
+    release::Source,
+};
+use tokio::time::timeout_at;
+
+use crate::{Declared, Engine, EngineError, downloads::Made, materialise, observe, resources::InForce};
+
+/// After this much making of bundles, those that are ready are published.
+const SLICE: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Steps two to six, until nothing is left to do or a newer commit may be there.
+    pub(crate) async fn pass(&mut self) -> Result<(), EngineError> {
+        let mut looked = Instant::now();
+        loop {
+            if self.disturbed {
+                self.enforce().await?;
+            }
+            // Before anything was ever read, nothing follows from it.
+            let Some(plan) = self.plan().filter(|_| self.commit.is_some()) else { return Ok(()) };
+            self.apply(&plan).await?;
+            self.settle_observed();
+            if self.unsaved {
+                self.save().await?;
+            }
+            let needs = plan.needs.clone();
+            self.follow(plan);
+
+            let remote = |need: &&Need| {
+                matches!(need.source, Source::Https { .. }) && !self.made.contains_key(&need.fingerprint)
+            };
+            let (remote, local): (Vec<&Need>, Vec<&Need>) = needs.iter().partition(remote);
+            if let Some(commit) = self.commit {
+                for need in remote {
+                    let (mirror, store) = (self.parts.source.mirror(), self.parts.store.clone());
+                    self.downloads.start(need, mirror, commit, store, self.settings.bundles.clone());
+                }
+            }
+            if local.is_empty() {
+                return Ok(());
+            }
+            tracing::info!(remaining = local.len(), "making bundles");
+            let slice = Instant::now();
+            for need in local {
+                tracing::debug!(app = %need.app, version = %need.version, wanted = need.wanted, "making a bundle");
+                self.make(need).await;
+                if slice.elapsed() >= SLICE {
+                    break;
+                }
+            }
+            // Somebody may have pushed meanwhile; a commit that mends something must not wait for what it replaces.
+            let hinted = timeout_at(tokio::time::Instant::now(), self.parts.look.notified()).await.is_ok();
+            if hinted || looked.elapsed() >= self.settings.poll {
+                self.look().await;
+                looked = Instant::now();
+            }
+        }
+    }
+
+    /// Puts what is declared into force, and looks what its bundles are made from. A newer commit ends it early.
+    async fn enforce(&mut self) -> Result<(), EngineError> {
+        let look = Arc::clone(&self.parts.look);
+        let resources = Arc::clone(&self.parts.resources);
+        while let Some(commit) = self.commit {
+            let declared = Declared {
+                inventory: Arc::clone(&self.inventory),
+                commit,
+                mirror: self.parts.source.mirror(),
+                served: self.served(),
+            };
+            let mut enforcing = pin!(resources.enforce(&declared));
+            let in_force = loop {
+                tokio::select! {
+                    done = &mut enforcing => break Some(done?),
+                    () = look.notified() => {
+                        self.look().await;
+                        if self.commit != Some(commit) {
+                            break None;
+                        }
+                    }
+                }
+            };
+            let Some(in_force) = in_force else { continue };
+            self.disturbed = false;
+            self.came_into_force(in_force);
+            if self.read {
+                self.look_up_sources().await?;
+            }
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// The channels of this repository that were published.
+    fn served(&self) -> BTreeSet<(AppId, ChannelName)> {
+        let mine = self.stored.records.iter().filter(|(_, r)| r.owner == self.settings.owner.name);
+        mine.flat_map(|(app, record)| record.channels.keys().map(|name| (app.clone(), name.clone())))
+            .collect()
+    }
+
+    fn came_into_force(&mut self, in_force: InForce) {
+        if !in_force.gone.is_empty() {
+            Arc::make_mut(&mut self.inventory).leaving.retain(|key| !in_force.gone.contains(key));
+            self.unsaved = true;
+        }
+        self.in_force = Some(in_force);
+    }
+
+    /// What the bundle of each release is made from in the commit.
+    async fn look_up_sources(&mut self) -> Result<(), EngineError> {
+        let Some(commit) = self.commit else { return Ok(()) };
+        let objects = self.in_force.as_ref().and_then(|in_force| in_force.objects.as_ref());
+        let (owner, records) = (&self.settings.owner, &self.observed.records);
+        let wanted = match objects {
+            Some(objects) => observe::wanted(objects, owner, records),
+            None => observe::wanted(self.inventory.objects(), owner, records),
+        };
+        let mirror = self.parts.source.mirror();
+        let looked =
+            tokio::task::spawn_blocking(move || Ok(observe::sources(&mirror.open()?, commit, wanted))).await;
+        let fail = |source| EngineError::Read { commit: commit.to_string(), source };
+        let (sources, failures) = looked.map_err(|_| EngineError::Interrupted)?.map_err(fail)?;
+        // A failure outlives the commit while its source is the same.
+        self.observed.failures.retain(|id, failure| sources.get(id).is_some_and(|s| *s == failure.source));
+        self.observed.failures.extend(failures);
+        self.observed.sources = sources;
+        Ok(())
+    }
+
+    /// Writes the inventory.
+    async fn save(&mut self) -> Result<(), EngineError> {
+        let (epoch, name) = (self.parts.epoch, &self.settings.owner.name);
+        let written =
+            self.parts.store.put_document(epoch, name, &*self.inventory, self.saved.as_ref()).await?;
+        self.saved = Some(written);
+        self.unsaved = false;
+        Ok(())
+    }
+    /// Makes one bundle from what is here.
+    async fn make(&mut self, need: &Need) {
+        let made = match (self.made.get(&need.fingerprint), self.commit) {
+            (Some(known), _) => Ok(known.clone()),
+            (None, None) => return,
+            (None, Some(commit)) => {
+                let mirror = self.parts.source.mirror();
+                materialise::make(need, &mirror, commit, &self.parts.store, &self.settings.bundles).await
+            }
+        };
+        self.settle(need, made);
+    }
+
+    /// Binds the version of a bundle that was made, or notes why it was not.
+    pub(crate) fn settle(&mut self, need: &Need, made: Made) {
+        let id: ReleaseId = (need.app.clone(), need.version.clone());
+        if self.observed.sources.get(&id) != Some(&need.fingerprint) {
+            // The release was removed or corrected while the bundle was downloaded.
+            return;
+        }
+        let failure = match made {
+            Ok((digest, zip)) => {
+                self.made.insert(need.fingerprint.clone(), (digest, zip.clone()));
+                let Some(record) = self.observed.records.get_mut(&need.app) else { return };
+                match record.versions.get_mut(&need.version) {
+                    Some(binding) if binding.digest != digest => Some((
+                        Code::VersionBurnt,
+                        format!(
+                            "version {} of {} was published before with other bytes (bundle {}, now {}): it is burnt, publish \
+                             a new version. The first bytes stay served",
+                            need.version,
+                            need.app,
+                            binding.digest.short(),
+                            digest.short()
+                        ),
+                        false,
+                    )),
+                    Some(binding) => {
+                        // The same content from another place. The zip that was recorded is the one that phones know.
+                        binding.source.clone_from(&need.fingerprint);
+                        None
+                    }
+                    None => {
+                        let (release, source) = (need.release.clone(), need.fingerprint.clone());
+                        record
+                            .versions
+                            .insert(need.version.clone(), Binding { digest, release, source, zip });
+                        None
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(app = %need.app, version = %need.version, code = %error.code(), %error, "no bundle");
+                Some((error.code(), error.to_string(), error.is_transient()))
+            }
+        };
+        match failure {
+            None => self.retries.settled(&id),
+            Some((code, message, transient)) => {
+                if transient {
+                    self.retries.failed(id.clone(), Instant::now());
+                } else {
+                    self.retries.settled(&id);
+                }
+                let problem = Diagnostic::new(code, need.at.clone(), message);
+                self.observed.failures.insert(id, Failure { source: need.fingerprint.clone(), problem });
+            }
+        }
+    }
+}
