@@ -35,6 +35,22 @@ pub const VERSION: &str = "v1alpha1";
 /// `apiVersion` of every resource.
 pub const API_VERSION: &str = "sluice.dev/v1alpha1";
 
+/// Annotation that asks for a reconcile now: any new value does. It is echoed in `status.lastHandledReconcileAt`.
+pub const REQUESTED_AT: &str = "sluice.dev/requestedAt";
+
+/// The same, as Flux's tools write it.
+pub const FLUX_REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
+
+/// Label of an object that Sluice applies from Git: the name of the Repository in its namespace.
+pub const REPOSITORY_LABEL: &str = "sluice.dev/repository";
+
+/// Annotation of an object that Sluice applies from Git: the file that declares it.
+pub const PATH_ANNOTATION: &str = "sluice.dev/path";
+
+/// Annotation of a Repository with `apply: External`: comma-separated `Kind/name` of objects that were deleted from the
+/// cluster on purpose although Git declares them. What they served ends.
+pub const CONFIRM_DELETE_ANNOTATION: &str = "sluice.dev/confirmDeletion";
+
 /// The definitions of all four kinds, as they are installed.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     [Channel::crd(), Release::crd(), Repository::crd(), Rollback::crd()]

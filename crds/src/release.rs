@@ -146,10 +146,17 @@ pub enum RollbackPolicy {
 /// What was observed of a Release.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "!has(oldSelf.epoch) || (has(self.epoch) && self.epoch >= oldSelf.epoch)", "message": "a later leader has written this status"}
+]))]
 pub struct ReleaseStatus {
     /// Generation of the spec that was last handled in full.
     #[serde(default = "not_observed")]
     pub observed_generation: i64,
+    /// Term of the leader that wrote this; a former leader is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub epoch: Option<i64>,
     /// Conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Condition, DURATION, SecretReference, not_observed};
+use crate::common::{APP, Condition, DURATION, SecretReference, not_observed};
 
 mod reserved;
 
@@ -87,6 +87,11 @@ pub struct RepositorySpec {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub apps: Vec<String>,
+    /// Apps that move here from another Repository, each once. Without an entry an app stays with the Repository that
+    /// published it first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["app"]))]
+    pub take_over: Vec<TakeOver>,
     /// Who applies the resources. `External`: another tool does, and the commit is only compared with what is applied.
     #[serde(default)]
     pub apply: Apply,
@@ -189,10 +194,17 @@ pub enum WriteMode {
 /// What was observed of a Repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "!has(oldSelf.epoch) || (has(self.epoch) && self.epoch >= oldSelf.epoch)", "message": "a later leader has written this status"}
+]))]
 pub struct RepositoryStatus {
     /// Generation of the spec that was last handled in full.
     #[serde(default = "not_observed")]
     pub observed_generation: i64,
+    /// Term of the leader that wrote this; a former leader is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub epoch: Option<i64>,
     /// Conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -209,7 +221,11 @@ pub struct RepositoryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub observed_commit: Option<String>,
-    /// When the remote last answered, RFC 3339.
+    /// The last revisions that were applied, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
+    pub history: Vec<AppliedRevision>,
+    /// When the remote had last answered, as this status was written, RFC 3339. It is not written at every answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), extend("format" = "date-time"))]
     pub last_contact_time: Option<String>,
@@ -217,4 +233,28 @@ pub struct RepositoryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub last_handled_reconcile_at: Option<String>,
+}
+
+/// A revision that was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AppliedRevision {
+    /// The commit, in full.
+    #[schemars(length(max = 64))]
+    pub commit: String,
+    /// When it was applied, RFC 3339.
+    #[schemars(length(max = 64), extend("format" = "date-time"))]
+    pub time: String,
+}
+
+/// An app that is taken over from another Repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TakeOver {
+    /// The app.
+    #[schemars(length(min = 3, max = 128), regex(pattern = APP))]
+    pub app: String,
+    /// `namespace/name` of the Repository that has it.
+    #[schemars(length(min = 3, max = 317), regex(pattern = r"^[a-z0-9-]+/[a-z0-9.-]+$"))]
+    pub from: String,
 }
