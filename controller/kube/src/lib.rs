@@ -1,1 +1,32 @@
-//! The Kubernetes side: where resources live in a cluster.
+//! The Kubernetes side: where resources live in a cluster, who leads, and what status says.
+//!
+//! The engine is the same as in embedded mode. Here are its [`sluice_engine::Resources`]: custom resources that this
+//! program applies (`applied`), or that another tool does (`adopted`).
+
+mod access;
+mod adopted;
+mod applied;
+mod cache;
+pub mod credentials;
+mod declared;
+mod desired;
+mod fights;
+mod follow;
+pub mod github_app;
+mod hooks;
+pub mod leader;
+mod objects;
+mod operator;
+mod plan;
+mod problem;
+mod report;
+mod repositories;
+mod repository;
+pub mod review;
+mod status;
+pub mod tunnel;
+mod watch;
+
+pub use hooks::Hooks;
+pub use operator::{Health, Operator, OperatorParts};
+pub use watch::Scope;

@@ -1,0 +1,54 @@
+//! How a Repository is reached: its Secrets, read when it starts, every ten minutes, and when the server refuses.
+
+use jiff::Timestamp;
+use kube::Client;
+use secrecy::SecretString;
+use sluice_crds::RepositorySpec;
+use sluice_repo::Access;
+
+use crate::{
+    credentials::{self, Loaded},
+    follow::Trouble,
+    github_app::Tokens,
+};
+
+/// What the Secrets of one Repository say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Secrets {
+    git: Option<Loaded>,
+    webhook: Option<Loaded>,
+}
+
+impl Secrets {
+    /// Reads them, with one request each.
+    pub(crate) async fn load(
+        client: &Client,
+        namespace: &str,
+        spec: &RepositorySpec,
+    ) -> Result<Self, Trouble> {
+        let git = match &spec.secret_ref {
+            Some(secret) => Some(credentials::load(client, namespace, &secret.name).await?),
+            None => None,
+        };
+        let webhook = match &spec.webhook {
+            Some(webhook) => Some(credentials::load(client, namespace, &webhook.secret_ref.name).await?),
+            None => None,
+        };
+        Ok(Self { git, webhook })
+    }
+
+    /// How the repository is reached right now.
+    pub(crate) async fn access(&self, tokens: &Tokens) -> Result<Access, Trouble> {
+        let Some(git) = &self.git else { return Ok(Access::default()) };
+        git.repository()?.resolve(tokens, Timestamp::now()).await.map_err(|error| Trouble {
+            reason: error.reason(),
+            message: error.to_string(),
+            passes: error.is_transient(),
+        })
+    }
+
+    /// What webhooks are signed with; empty when there are none.
+    pub(crate) fn webhook(&self) -> Result<Vec<SecretString>, Trouble> {
+        self.webhook.as_ref().map_or(Ok(Vec::new()), |secret| Ok(secret.webhook()?))
+    }
+}

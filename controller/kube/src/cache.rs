@@ -1,0 +1,334 @@
+//! What the cluster holds, as watches tell it.
+//!
+//! One watch per kind serves every Repository. What this program wrote itself is noted at once
+//! ([`Cache::note`]), so that the next look never sees an older state than its own.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use sluice_core::inventory::{Kind, ObjectKey};
+use sluice_crds::{
+    Channel, ChannelSpec, ChannelStatus, FLUX_REQUESTED_AT, REPOSITORY_LABEL, REQUESTED_AT, Release,
+    ReleaseSpec, ReleaseStatus,
+};
+use sluice_engine::Unavailable;
+use tokio::sync::Notify;
+
+/// An object as the cluster holds it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Held {
+    pub(crate) key: ObjectKey,
+    pub(crate) uid: String,
+    pub(crate) resource_version: String,
+    pub(crate) generation: i64,
+    pub(crate) deleting: bool,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// Who wrote a field of the spec last, by field manager.
+    pub(crate) writer: Option<String>,
+    pub(crate) body: Body,
+}
+
+/// Spec and status.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Body {
+    Release(Box<(ReleaseSpec, ReleaseStatus)>),
+    Channel(Box<(ChannelSpec, ChannelStatus)>),
+    /// It cannot be read, for example because a newer release of this program wrote it.
+    Unreadable(String),
+}
+
+impl Held {
+    /// The Repository that it is applied for.
+    pub(crate) fn repository(&self) -> Option<&str> {
+        self.labels.get(REPOSITORY_LABEL).map(String::as_str)
+    }
+
+    /// The value that asks for a reconcile.
+    pub(crate) fn requested_at(&self) -> Option<&str> {
+        requested_at(&self.annotations)
+    }
+
+    fn differs_in_substance(&self, other: &Self) -> bool {
+        (self.generation, self.deleting, &self.uid, &self.labels, &self.annotations)
+            != (other.generation, other.deleting, &other.uid, &other.labels, &other.annotations)
+    }
+}
+
+/// The value that asks for a reconcile, ours before Flux's.
+pub(crate) fn requested_at(annotations: &BTreeMap<String, String>) -> Option<&str> {
+    [REQUESTED_AT, FLUX_REQUESTED_AT].into_iter().find_map(|key| annotations.get(key)).map(String::as_str)
+}
+
+/// A kind that the cache holds.
+pub(crate) trait Cached:
+    kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+    + Clone
+    + std::fmt::Debug
+    + serde::de::DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    const KIND: Kind;
+    fn body(self) -> Body;
+}
+
+impl Cached for Release {
+    const KIND: Kind = Kind::Release;
+
+    fn body(self) -> Body {
+        Body::Release(Box::new((self.spec, self.status.unwrap_or_default())))
+    }
+}
+
+impl Cached for Channel {
+    const KIND: Kind = Kind::Channel;
+
+    fn body(self) -> Body {
+        Body::Channel(Box::new((self.spec, self.status.unwrap_or_default())))
+    }
+}
+
+/// Reads an object of the API.
+pub(crate) fn held<K: Cached>(object: K) -> (String, Held) {
+    let meta = object.meta().clone();
+    let (namespace, held) = with_body(K::KIND, &meta, Body::Unreadable(String::new()));
+    (namespace, Held { body: object.body(), ..held })
+}
+
+/// The same for one whose spec or status cannot be read.
+pub(crate) fn with_body(kind: Kind, meta: &kube::core::ObjectMeta, body: Body) -> (String, Held) {
+    let writer = meta
+        .managed_fields
+        .iter()
+        .flatten()
+        .filter(|entry| entry.subresource.as_deref().unwrap_or_default().is_empty())
+        .max_by(|a, b| a.time.as_ref().map(|t| t.0).cmp(&b.time.as_ref().map(|t| t.0)))
+        .and_then(|entry| entry.manager.clone());
+    let held = Held {
+        key: ObjectKey { kind, name: meta.name.clone().unwrap_or_default() },
+        uid: meta.uid.clone().unwrap_or_default(),
+        resource_version: meta.resource_version.clone().unwrap_or_default(),
+        generation: meta.generation.unwrap_or_default(),
+        deleting: meta.deletion_timestamp.is_some(),
+        labels: meta.labels.clone().unwrap_or_default(),
+        annotations: meta.annotations.clone().unwrap_or_default(),
+        writer,
+        body,
+    };
+    (meta.namespace.clone().unwrap_or_default(), held)
+}
+
+/// What one namespace holds.
+#[derive(Debug, Default)]
+pub(crate) struct Namespace {
+    objects: Mutex<HashMap<ObjectKey, Arc<Held>>>,
+    /// Something changed that may matter to what is in force.
+    pub(crate) changed: Notify,
+    /// Something changed, a status perhaps.
+    pub(crate) stirred: Notify,
+}
+
+impl Namespace {
+    /// The object of this kind and name.
+    pub(crate) fn get(&self, key: &ObjectKey) -> Option<Arc<Held>> {
+        lock(&self.objects).get(key).cloned()
+    }
+
+    /// Puts an object in its place, unless a later version of it is there. Says whether its substance is new.
+    fn put(&self, held: Held) -> Option<bool> {
+        let mut objects = lock(&self.objects);
+        let known = objects.get(&held.key);
+        if known.is_some_and(|known| known.uid == held.uid && is_later(known, &held)) {
+            return None;
+        }
+        let matters = known.is_none_or(|known| known.differs_in_substance(&held));
+        objects.insert(held.key.clone(), Arc::new(held));
+        Some(matters)
+    }
+
+    /// Every object, in no order.
+    pub(crate) fn all(&self) -> Vec<Arc<Held>> {
+        lock(&self.objects).values().cloned().collect()
+    }
+}
+
+/// What the cluster holds of both kinds.
+#[derive(Debug, Default)]
+pub(crate) struct Cache {
+    namespaces: Mutex<HashMap<String, Arc<Namespace>>>,
+    synced: [AtomicBool; 2],
+    trouble: Mutex<[Option<String>; 2]>,
+}
+
+fn slot(kind: Kind) -> usize {
+    match kind {
+        Kind::Release => 0,
+        Kind::Channel => 1,
+    }
+}
+
+impl Cache {
+    /// One namespace, for as long as the process lives.
+    pub(crate) fn namespace(&self, name: &str) -> Arc<Namespace> {
+        Arc::clone(lock(&self.namespaces).entry(name.to_owned()).or_default())
+    }
+
+    /// Notes an object that a watch brought, unless a later version of it is known.
+    pub(crate) fn note(&self, namespace: &str, held: Held) {
+        let space = self.namespace(namespace);
+        if let Some(matters) = space.put(held) {
+            space.stirred.notify_one();
+            if matters {
+                space.changed.notify_one();
+            }
+        }
+    }
+
+    /// Notes the answer to a write of this program's own, which is news to nobody.
+    pub(crate) fn wrote(&self, namespace: &str, held: Held) {
+        self.namespace(namespace).put(held);
+    }
+
+    /// Notes that an object is gone.
+    pub(crate) fn forget(&self, namespace: &str, key: &ObjectKey, uid: &str) {
+        let space = self.namespace(namespace);
+        let mut objects = lock(&space.objects);
+        if objects.get(key).is_some_and(|known| known.uid == uid) {
+            objects.remove(key);
+            drop(objects);
+            space.changed.notify_one();
+            space.stirred.notify_one();
+        }
+    }
+
+    /// A list of everything of one kind has come: what is not in `seen` is gone.
+    pub(crate) fn listed(&self, kind: Kind, seen: &HashMap<(String, String), String>) {
+        let spaces: Vec<(String, Arc<Namespace>)> =
+            lock(&self.namespaces).iter().map(|(name, space)| (name.clone(), Arc::clone(space))).collect();
+        for (name, space) in spaces {
+            let gone = space.all().into_iter().filter(|held| {
+                held.key.kind == kind && !seen.contains_key(&(name.clone(), held.key.name.clone()))
+            });
+            for held in gone {
+                self.forget(&name, &held.key, &held.uid);
+            }
+        }
+        if !self.synced[slot(kind)].swap(true, Ordering::AcqRel) {
+            self.wake();
+        }
+        self.well(kind);
+    }
+
+    /// The watch of a kind works.
+    pub(crate) fn well(&self, kind: Kind) {
+        let had = lock(&self.trouble)[slot(kind)].take();
+        if had.is_some() {
+            tracing::info!(?kind, "the API server is watched again");
+        }
+        // What failed meanwhile is tried again.
+        if had.is_some() {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        for space in lock(&self.namespaces).values() {
+            space.changed.notify_one();
+            space.stirred.notify_one();
+        }
+    }
+
+    /// The watch of a kind does not work.
+    pub(crate) fn unwell(&self, kind: Kind, why: String) {
+        let mut trouble = lock(&self.trouble);
+        if trouble[slot(kind)].is_none() {
+            tracing::warn!(?kind, "the API server cannot be watched: {why}");
+        }
+        trouble[slot(kind)] = Some(why);
+    }
+
+    /// Whether anything can be said of what the cluster holds.
+    pub(crate) fn ready(&self) -> Result<(), Unavailable> {
+        if self.is_synced() {
+            return Ok(());
+        }
+        let message = match self.trouble() {
+            Some(why) => format!("releases and channels could not be listed yet: {why}"),
+            None => "releases and channels are being listed".to_owned(),
+        };
+        let missing = message.contains("page not found") || message.contains("could not find");
+        Err(Unavailable {
+            reason: if missing { "CustomResourcesMissing" } else { "ApiUnavailable" },
+            message,
+        })
+    }
+
+    /// Whether both kinds were listed in full once.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.synced.iter().all(|synced| synced.load(Ordering::Acquire))
+    }
+
+    /// Why a watch does not work.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        lock(&self.trouble).iter().flatten().next().cloned()
+    }
+}
+
+/// Resource versions of one object grow (Kubernetes KEP-5504 makes that a promise).
+fn is_later(known: &Held, than: &Held) -> bool {
+    match (known.resource_version.parse::<u128>(), than.resource_version.parse::<u128>()) {
+        (Ok(known), Ok(than)) => known >= than,
+        _ => false,
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing is left half-changed under these locks.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(version: &str, generation: i64) -> Held {
+        Held {
+            key: ObjectKey { kind: Kind::Channel, name: "c".into() },
+            uid: "u".into(),
+            resource_version: version.into(),
+            generation,
+            deleting: false,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            writer: None,
+            body: Body::Unreadable(String::new()),
+        }
+    }
+
+    #[test]
+    fn an_older_state_does_not_replace_a_newer_one() {
+        let cache = Cache::default();
+        cache.note("n", object("9", 1));
+        cache.note("n", object("10", 2));
+        cache.note("n", object("9", 1));
+        let held = cache.namespace("n").get(&object("", 0).key).unwrap();
+        assert_eq!(held.generation, 2);
+        // An object that was deleted and made again has a history of its own.
+        cache.note("n", Held { uid: "v".into(), ..object("3", 1) });
+        assert_eq!(cache.namespace("n").get(&held.key).unwrap().uid, "v");
+        cache.forget("n", &held.key, "u");
+        assert!(cache.namespace("n").get(&held.key).is_some());
+        cache.listed(Kind::Release, &HashMap::new());
+        assert!(cache.namespace("n").get(&held.key).is_some());
+        cache.listed(Kind::Channel, &HashMap::new());
+        assert!(cache.namespace("n").get(&held.key).is_none());
+        assert!(cache.is_synced());
+    }
+}

@@ -1,0 +1,364 @@
+//! Follows one Repository for as long as this replica leads: an engine with its resources in the cluster, the Secrets it
+//! needs, and the status of the Repository itself.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use kube::{
+    Api, ResourceExt as _,
+    api::{Patch, PatchParams},
+};
+use sluice_core::status::Status;
+use sluice_crds::{Repository, repository::Apply};
+use sluice_engine::{Engine, EngineError, Parts, Resources, Settings, last_commit};
+use sluice_repo::{Source, SourceSettings};
+use sluice_store::control::ControlError;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+
+use crate::{
+    access::Secrets,
+    adopted::Adopted,
+    applied::Applied,
+    cache::requested_at,
+    credentials::CredentialsError,
+    objects::{Objects, STATUS_MANAGER, answer},
+    operator::{Shared, Statuses},
+    plan::{Following, confirmed, name},
+    report::Reporter,
+    repository::{Said, status},
+    status::patch,
+};
+
+/// Between two looks at Secrets that nobody complained about.
+const SECRETS: Duration = Duration::from_mins(10);
+/// The same while the Git server refuses them.
+const REFUSED: Duration = Duration::from_secs(10);
+/// After a failure that may pass by itself.
+const AGAIN: Duration = Duration::from_secs(5);
+/// After one that somebody has to mend outside this object.
+const MENDED: Duration = Duration::from_secs(30);
+
+/// Why a Repository is not followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    /// The reason of a condition.
+    pub(crate) reason: &'static str,
+    /// A sentence for people.
+    pub(crate) message: String,
+    /// Whether it may pass by itself.
+    pub(crate) passes: bool,
+}
+
+impl From<CredentialsError> for Trouble {
+    fn from(error: CredentialsError) -> Self {
+        Self { reason: error.reason(), message: error.to_string(), passes: error.is_transient() }
+    }
+}
+
+impl From<EngineError> for Trouble {
+    fn from(error: EngineError) -> Self {
+        Self { reason: error.reason(), message: error.to_string(), passes: true }
+    }
+}
+
+/// Why following ended.
+enum Ended {
+    /// The object changed.
+    Changed,
+    /// A later leader has taken over.
+    Deposed,
+    /// It cannot be followed as things are.
+    Trouble(Trouble),
+}
+
+/// One Repository that is followed.
+pub(crate) struct Follow {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) epoch: u64,
+    pub(crate) object: watch::Receiver<Arc<Repository>>,
+    pub(crate) statuses: Statuses,
+}
+
+/// The parts of a running engine that the Repository's own affairs need.
+struct Running {
+    source: Arc<Source>,
+    look: Arc<Notify>,
+    adopted: Option<Arc<Adopted>>,
+    secrets: Secrets,
+}
+
+impl Follow {
+    /// Follows until the object is gone (the future is dropped) or a later leader has taken over.
+    pub(crate) async fn run(mut self) {
+        // Closed when the object is gone.
+        while self.object.has_changed().is_ok() {
+            let object = Arc::clone(&self.object.borrow_and_update());
+            let name = name(&object);
+            if object.spec.suspend {
+                self.say(&Said::suspended()).await;
+                self.changed(&object, None).await;
+                continue;
+            }
+            let ended = self.follow(&object).await;
+            self.shared.hooks.remove(&name);
+            match ended {
+                Ended::Changed => {
+                    tracing::info!(repository = name, "the Repository changed; following it anew")
+                }
+                Ended::Deposed => return self.shared.deposed.cancel(),
+                Ended::Trouble(trouble) => {
+                    tracing::warn!(repository = name, reason = trouble.reason, "{}", trouble.message);
+                    self.say(&Said::trouble(&trouble)).await;
+                    let pause = if trouble.passes { AGAIN } else { MENDED };
+                    self.changed(&object, Some(pause)).await;
+                }
+            }
+        }
+    }
+
+    /// Waits until the spec is another one, somebody asks for a reconcile, or the time is over.
+    async fn changed(&mut self, object: &Repository, most: Option<Duration>) {
+        let over = async {
+            match most {
+                Some(most) => tokio::time::sleep(most).await,
+                None => std::future::pending().await,
+            }
+        };
+        let (generation, asked) = (object.metadata.generation, requested_at(object.annotations()));
+        let differs = |new: &Arc<Repository>| {
+            new.metadata.generation != generation || requested_at(new.annotations()) != asked
+        };
+        tokio::select! {
+            _ = self.object.wait_for(differs) => {}
+            () = over => {}
+        }
+    }
+
+    async fn follow(&mut self, object: &Arc<Repository>) -> Ended {
+        let started = self.start(object).await;
+        let (engine, reporter, running) = match started {
+            Ok(started) => started,
+            Err(trouble) => return Ended::Trouble(trouble),
+        };
+        let mut engine = tokio::spawn(engine.run());
+        let abort = AbortOnDrop(engine.abort_handle());
+        let ended = tokio::select! {
+            ended = &mut engine => match ended {
+                Ok(error) if error.is_deposed() => Ended::Deposed,
+                Ok(error) => Ended::Trouble(error.into()),
+                Err(_) => Ended::Trouble(Trouble {
+                    reason: "Internal",
+                    message: "following the repository ended unexpectedly; it begins again".to_owned(),
+                    passes: true,
+                }),
+            },
+            () = reporter.run() => Ended::Deposed,
+            ended = self.attend(object, &reporter, running) => ended,
+        };
+        drop(abort);
+        ended
+    }
+
+    /// Everything that an engine needs.
+    async fn start(&self, object: &Repository) -> Result<(Engine, Arc<Reporter>, Running), Trouble> {
+        let shared = &self.shared;
+        let namespace = object.namespace().unwrap_or_default();
+        let following = Following::of(object)?;
+        let secrets = Secrets::load(&shared.client, &namespace, &object.spec).await?;
+        let access = secrets.access(&shared.tokens).await?;
+        self.take_over(&following).await?;
+        let owner = &following.owner.name;
+        let store = &shared.store;
+        let mut settings = SourceSettings::new(following.url.clone(), following.reference.clone());
+        settings.known = last_commit(store, owner).await?;
+        settings.access = access;
+        let source = shared.mirrors.source(settings).map_err(|error| Trouble {
+            reason: "CredentialsInvalid",
+            message: error.to_string(),
+            passes: false,
+        })?;
+        let (source, look) = (Arc::new(source), Arc::new(Notify::new()));
+        shared.hooks.set(owner, secrets.webhook()?, following.reference.clone(), &look);
+
+        let objects = Objects::new(shared.client.clone(), &namespace);
+        let cache = Arc::clone(&shared.cache);
+        let recorder = shared.recorder.clone();
+        let reporter = Arc::new(Reporter::new(objects.clone(), Arc::clone(&cache), recorder, self.epoch));
+        let (resources, adopted): (Arc<dyn Resources>, _) = match following.apply {
+            Apply::Itself => {
+                let applied = Applied::new(&object.name_any(), objects, cache, Arc::clone(&reporter));
+                (Arc::new(applied), None)
+            }
+            Apply::External => {
+                let adopted = Arc::new(Adopted::new(
+                    following.owner.clone(),
+                    &namespace,
+                    cache,
+                    Arc::clone(&reporter),
+                    confirmed(object),
+                ));
+                (Arc::clone(&adopted) as Arc<dyn Resources>, Some(adopted))
+            }
+        };
+        let parts = Parts {
+            source: Arc::clone(&source),
+            resources,
+            epoch: self.epoch,
+            store: Arc::clone(store),
+            fleet: Arc::clone(&shared.fleet),
+            snapshot: Arc::clone(&shared.snapshot),
+            status: Arc::new(ArcSwap::from_pointee(Status::default())),
+            look: Arc::clone(&look),
+        };
+        let settings = Settings {
+            owner: following.owner.clone(),
+            folder: following.folder.clone(),
+            poll: following.interval,
+            bundles: shared.bundles.clone(),
+        };
+        let engine = Engine::open(settings, parts).await?;
+        Ok((engine, reporter, Running { source, look, adopted, secrets }))
+    }
+
+    /// Moves apps here that the platform team says move here.
+    async fn take_over(&self, following: &Following) -> Result<(), Trouble> {
+        for entry in &following.take_over {
+            let Ok(app) = entry.app.parse() else { continue };
+            match self.shared.store.transfer(&app, &entry.from, &following.owner.name).await {
+                Ok(_) => {
+                    tracing::info!(%app, from = entry.from, to = following.owner.name, "an app was taken over")
+                }
+                // Moved already, or somebody else's: then its objects say so.
+                Err(ControlError::OwnedBy { .. } | ControlError::Unowned(_)) => {}
+                Err(error) => return Err(EngineError::from(error).into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The Repository's own affairs while its engine runs: requests, confirmations, Secrets, status.
+    async fn attend(&mut self, object: &Arc<Repository>, reporter: &Reporter, running: Running) -> Ended {
+        let Running { source, look, adopted, mut secrets } = running;
+        let mut said = reporter.status();
+        let name = name(object);
+        let mut next_secrets = Instant::now() + SECRETS;
+        let mut asked = requested_at(object.annotations()).map(str::to_owned);
+        // A request from before the start is answered by the first look.
+        let mut pending = asked.clone().map(|value| (value, jiff::Timestamp::now()));
+        let mut again: Option<Instant> = None;
+        loop {
+            let word = said.borrow_and_update().clone();
+            if let Some((status, _)) = &word {
+                let contact = status.repositories.first().and_then(|r| r.last_contact);
+                let handled = pending
+                    .as_ref()
+                    .filter(|(_, since)| contact.is_some_and(|at| at >= *since))
+                    .map(|(value, _)| value.clone());
+                let spec = &object.spec;
+                let told = Said::engine(status, spec, handled);
+                again = if self.say(&told).await { None } else { Some(Instant::now() + AGAIN) };
+                self.statuses.set(&name, status);
+                let refused = told.reason() == "AuthenticationFailed";
+                if refused {
+                    next_secrets = next_secrets.min(Instant::now() + REFUSED);
+                }
+            }
+            let retry = async {
+                match again {
+                    Some(again) => tokio::time::sleep_until(again).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = said.changed() => if changed.is_err() { return Ended::Deposed },
+                changed = self.object.changed() => {
+                    if changed.is_err() {
+                        return Ended::Changed;
+                    }
+                    let new = Arc::clone(&self.object.borrow_and_update());
+                    if new.metadata.generation != object.metadata.generation {
+                        return Ended::Changed;
+                    }
+                    if let Some(adopted) = &adopted {
+                        adopted.confirm(confirmed(&new));
+                    }
+                    let now = requested_at(new.annotations()).map(str::to_owned);
+                    if now != asked {
+                        pending = now.clone().map(|value| (value, jiff::Timestamp::now()));
+                        asked = now;
+                        look.notify_one();
+                    }
+                }
+                () = tokio::time::sleep_until(next_secrets) => {
+                    next_secrets = Instant::now() + SECRETS;
+                    match self.renew(&object.namespace().unwrap_or_default(), object, &secrets, &source).await {
+                        Ok(None) => {}
+                        Ok(Some(fresh)) => {
+                            tracing::info!(repository = name, "credentials were read anew");
+                            let Ok(keys) = fresh.webhook() else { return Ended::Changed };
+                            self.shared.hooks.set(&name, keys, source.settings().reference.clone(), &look);
+                            secrets = fresh;
+                            look.notify_one();
+                        }
+                        // The API server being away says nothing about the Secret.
+                        Err(trouble) if trouble.passes => next_secrets = Instant::now() + REFUSED,
+                        Err(trouble) => return Ended::Trouble(trouble),
+                    }
+                }
+                () = retry => {}
+            }
+        }
+    }
+
+    /// Reads the Secrets again, and uses them if they changed. A token of a GitHub App is renewed by the way.
+    async fn renew(
+        &self,
+        namespace: &str,
+        object: &Repository,
+        known: &Secrets,
+        source: &Source,
+    ) -> Result<Option<Secrets>, Trouble> {
+        let fresh = Secrets::load(&self.shared.client, namespace, &object.spec).await?;
+        let access = fresh.access(&self.shared.tokens).await?;
+        source.set_access(access).map_err(|error| Trouble {
+            reason: "CredentialsInvalid",
+            message: error.to_string(),
+            passes: false,
+        })?;
+        Ok((fresh != *known).then_some(fresh))
+    }
+
+    /// Writes the status of the Repository, if it is not so already. Says whether it is.
+    async fn say(&self, said: &Said) -> bool {
+        let object = Arc::clone(&self.object.borrow());
+        let before = object.status.clone().unwrap_or_default();
+        let generation = object.metadata.generation.unwrap_or_default();
+        let after = status(said, &before, generation, self.epoch);
+        let Some(patch) = patch(&before, &after) else { return true };
+        let namespace = object.namespace().unwrap_or_default();
+        let api: Api<Repository> = Api::namespaced(self.shared.client.clone(), &namespace);
+        let params = PatchParams { field_manager: Some(STATUS_MANAGER.into()), ..PatchParams::default() };
+        match answer(api.patch_status(&object.name_any(), &params, &Patch::Merge(&patch))).await {
+            Ok(written) => {
+                self.shared.repositories.wrote(written);
+                true
+            }
+            Err(problem) => {
+                tracing::debug!(?problem, "the status of a Repository could not be written");
+                false
+            }
+        }
+    }
+}
+
+/// Ends a task with its owner.
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,63 @@
+//! The webhooks of every Repository: one address, a secret and a reference each.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, RwLock},
+};
+
+use secrecy::SecretString;
+use sluice_repo::{Reference, hooks};
+use tokio::sync::Notify;
+
+/// A webhook that is listened to.
+#[derive(Debug, Clone)]
+struct Hook {
+    secrets: Vec<SecretString>,
+    reference: Reference,
+    look: Arc<Notify>,
+}
+
+/// The webhooks by `namespace/name` of their Repository.
+#[derive(Debug, Clone, Default)]
+pub struct Hooks(Arc<RwLock<HashMap<String, Hook>>>);
+
+impl Hooks {
+    pub(crate) fn set(
+        &self,
+        name: &str,
+        secrets: Vec<SecretString>,
+        reference: Reference,
+        look: &Arc<Notify>,
+    ) {
+        let mut hooks = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if secrets.is_empty() {
+            hooks.remove(name);
+        } else {
+            hooks.insert(name.to_owned(), Hook { secrets, reference, look: Arc::clone(look) });
+        }
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(name);
+    }
+
+    /// Takes a webhook: `None` when it is not genuine, or nobody listens to that name; else whether it was news.
+    pub fn receive<'h>(
+        &self,
+        name: &str,
+        header: impl Fn(&str) -> Option<&'h str>,
+        body: &[u8],
+        now: i64,
+    ) -> Option<bool> {
+        let hook = {
+            let hooks = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            hooks.get(name).cloned()?
+        };
+        let hint = hooks::verify(header, body, &hook.secrets, now).ok()?;
+        let news = hint.concerns(&hook.reference);
+        if news {
+            hook.look.notify_one();
+        }
+        Some(news)
+    }
+}

@@ -1,0 +1,249 @@
+//! Writes status and Events of the Releases and Channels of one Repository: on transitions only, the newest state only.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::{StreamExt as _, stream};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::{Event, EventType, Recorder};
+use serde_json::Value;
+use sluice_core::{
+    channel::Target,
+    ids::AppId,
+    inventory::{Kind, ObjectKey},
+    status::{Status, is_ready},
+};
+use sluice_crds::{API_VERSION, common::ConditionStatus};
+use tokio::sync::watch;
+
+use crate::{
+    cache::{Body, Cache, Held, Namespace, lock},
+    objects::Objects,
+    problem::Problem,
+    status::{self, Stamp, cut},
+};
+
+/// Requests at one time.
+const AT_ONCE: usize = 16;
+/// Between two sweeps that somebody else's writes ask for.
+const CALM: Duration = Duration::from_millis(500);
+/// After a sweep that the API server did not answer.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Longest note of an Event.
+const NOTE: usize = 1_000;
+
+type Generations = Arc<HashMap<ObjectKey, i64>>;
+
+/// Writes what the engine of one Repository says of its objects.
+pub(crate) struct Reporter {
+    objects: Objects,
+    cache: Arc<Cache>,
+    space: Arc<Namespace>,
+    recorder: Recorder,
+    epoch: u64,
+    seen: Mutex<Generations>,
+    latest: watch::Sender<Option<(Arc<Status>, Generations)>>,
+}
+
+impl std::fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reporter").field("namespace", &self.objects.namespace).finish_non_exhaustive()
+    }
+}
+
+/// A status that has to be written.
+struct Write {
+    held: Arc<Held>,
+    patch: Value,
+    event: Option<Event>,
+}
+
+/// How a sweep ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Swept {
+    Done,
+    Away,
+    Deposed,
+}
+
+impl Reporter {
+    pub(crate) fn new(objects: Objects, cache: Arc<Cache>, recorder: Recorder, epoch: u64) -> Self {
+        let space = cache.namespace(&objects.namespace);
+        let (seen, latest) = (Mutex::default(), watch::Sender::new(None));
+        Self { objects, cache, space, recorder, epoch, seen, latest }
+    }
+
+    /// The generations that the engine's next word is about.
+    pub(crate) fn saw(&self, generations: impl Iterator<Item = (ObjectKey, i64)>) {
+        *lock(&self.seen) = Arc::new(generations.collect());
+    }
+
+    /// Takes note of what the engine says.
+    pub(crate) fn report(&self, status: &Arc<Status>) {
+        let seen = Arc::clone(&lock(&self.seen));
+        self.latest.send_replace(Some((Arc::clone(status), seen)));
+    }
+
+    /// The engine's last word.
+    pub(crate) fn status(&self) -> watch::Receiver<Option<(Arc<Status>, Generations)>> {
+        self.latest.subscribe()
+    }
+
+    /// Writes until the returned future is dropped, or until a later leader has written.
+    pub(crate) async fn run(&self) {
+        let mut latest = self.latest.subscribe();
+        loop {
+            let said = latest.borrow_and_update().clone();
+            let swept = match &said {
+                Some((status, seen)) => self.sweep(status, seen).await,
+                None => Swept::Done,
+            };
+            let pause = match swept {
+                Swept::Deposed => return,
+                Swept::Away => AGAIN,
+                Swept::Done => CALM,
+            };
+            let stirred = async {
+                tokio::time::sleep(pause).await;
+                if swept == Swept::Done {
+                    self.space.stirred.notified().await;
+                }
+            };
+            tokio::select! {
+                changed = latest.changed() => if changed.is_err() { return },
+                () = stirred => {}
+            }
+        }
+    }
+
+    async fn sweep(&self, status: &Status, seen: &Generations) -> Swept {
+        let writes = self.writes(status, seen);
+        let mut writing = stream::iter(writes).map(|write| self.write(write)).buffer_unordered(AT_ONCE);
+        let mut swept = Swept::Done;
+        while let Some(written) = writing.next().await {
+            match written {
+                Ok(()) | Err(Problem::Gone) => {}
+                Err(Problem::Away(message)) => {
+                    tracing::debug!(message, "status could not be written");
+                    swept = Swept::Away;
+                }
+                Err(Problem::Refused(_, message)) if message.contains("a later leader has written") => {
+                    tracing::warn!("a later leader writes status");
+                    return Swept::Deposed;
+                }
+                Err(Problem::Refused(_, message)) => {
+                    tracing::warn!(message, "the API server refuses a status");
+                    swept = Swept::Away;
+                }
+            }
+        }
+        swept
+    }
+
+    /// What differs from what the cluster shows.
+    fn writes(&self, status: &Status, seen: &Generations) -> Vec<Write> {
+        let digests: HashMap<(&AppId, String), String> = status
+            .releases
+            .iter()
+            .filter_map(|r| Some(((&r.app, r.version.to_string()), r.digest?.to_string())))
+            .collect();
+        let revision = status.repositories.first().and_then(|r| r.applied_commit.as_deref());
+        let find = |kind: Kind, name: &str| {
+            let key = ObjectKey { kind, name: name.to_owned() };
+            let generation = *seen.get(&key)?;
+            Some((self.space.get(&key)?, generation))
+        };
+        let stamp =
+            |held: &'_ Arc<Held>, generation: i64| (held.requested_at().map(str::to_owned), generation);
+        let mut writes = Vec::new();
+        for state in &status.releases {
+            let Some((held, generation)) = find(Kind::Release, &state.name) else { continue };
+            let Body::Release(body) = &held.body else { continue };
+            let (handled, generation) = stamp(&held, generation);
+            let stamp = Stamp { generation, epoch: self.epoch, handled: handled.as_deref() };
+            let after = status::release(state, &body.1, stamp);
+            if let Some(patch) = status::patch(&body.1, &after) {
+                let before = ready_reason(&body.1.conditions);
+                let event = transition(before, &state.conditions, None);
+                writes.push(Write { held: Arc::clone(&held), patch, event });
+            }
+        }
+        for state in &status.channels {
+            let Some((held, generation)) = find(Kind::Channel, &state.name) else { continue };
+            let Body::Channel(body) = &held.body else { continue };
+            let digest = |target: &Target| match target {
+                Target::Builtin => None,
+                Target::Release(version) => digests.get(&(&state.app, version.to_string())).cloned(),
+            };
+            let (handled, generation) = stamp(&held, generation);
+            let stamp = Stamp { generation, epoch: self.epoch, handled: handled.as_deref() };
+            let after = status::channel(state, &body.1, digest, revision, stamp);
+            if let Some(patch) = status::patch(&body.1, &after) {
+                let served = (after.release != body.1.release).then(|| after.release.clone()).flatten();
+                let event = transition(ready_reason(&body.1.conditions), &state.conditions, served);
+                writes.push(Write { held: Arc::clone(&held), patch, event });
+            }
+        }
+        writes
+    }
+
+    async fn write(&self, write: Write) -> Result<(), Problem> {
+        let Write { held, patch, event } = write;
+        let written = self.objects.status(&held.key, &patch).await?;
+        self.cache.wrote(&self.objects.namespace, written);
+        if let Some(event) = event {
+            let reference = reference(&self.objects.namespace, &held);
+            // An Event that is lost is lost: status has the same.
+            if let Err(error) = self.recorder.publish(&event, &reference).await {
+                tracing::debug!(%error, "an event could not be written");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn ready_reason(conditions: &[sluice_crds::common::Condition]) -> Option<(bool, &str)> {
+    let ready = conditions.iter().find(|c| c.type_ == "Ready")?;
+    Some((ready.status == ConditionStatus::True, &ready.reason))
+}
+
+/// The Event of a transition: something else is served, or something is wrong that was not before.
+fn transition(
+    before: Option<(bool, &str)>,
+    after: &[sluice_core::status::Condition],
+    served: Option<String>,
+) -> Option<Event> {
+    let ready = after.iter().find(|c| c.r#type == "Ready")?;
+    let changed = before != Some((ready.status, ready.reason.as_str()));
+    let event = |type_: EventType, action: &str| Event {
+        type_,
+        reason: ready.reason.clone(),
+        note: Some(cut(&ready.message, NOTE)),
+        action: action.to_owned(),
+        secondary: None,
+    };
+    if is_ready(after) {
+        let recovered =
+            changed && before.is_some_and(|(ready, reason)| !ready && !status::is_waiting(reason));
+        return (served.is_some() || recovered).then(|| event(EventType::Normal, "Serve"));
+    }
+    (changed && !status::is_waiting(&ready.reason)).then(|| event(EventType::Warning, "Reconcile"))
+}
+
+fn reference(namespace: &str, held: &Held) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(API_VERSION.to_owned()),
+        kind: Some(match held.key.kind {
+            Kind::Release => "Release".to_owned(),
+            Kind::Channel => "Channel".to_owned(),
+        }),
+        name: Some(held.key.name.clone()),
+        namespace: Some(namespace.to_owned()),
+        uid: Some(held.uid.clone()),
+        resource_version: Some(held.resource_version.clone()),
+        ..ObjectReference::default()
+    }
+}

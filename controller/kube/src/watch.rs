@@ -1,0 +1,138 @@
+//! Keeps the [`Cache`] up to date.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use backon::ExponentialBuilder;
+use futures::{Stream, StreamExt as _, stream};
+use kube::{
+    Api, Client,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt as _,
+        utils::{Backoff, ResetTimerBackoff},
+        watcher::{self, Event, watcher},
+    },
+};
+
+use crate::{
+    cache::{Body, Cache, Cached, held, with_body},
+    problem::Problem,
+};
+
+/// Longest pause between two tries to watch.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Which namespaces are watched.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them.
+    #[default]
+    Cluster,
+    /// These.
+    Namespaces(Vec<String>),
+}
+
+impl Scope {
+    /// A handle on each part of the scope.
+    pub(crate) fn apis<K>(&self, client: &Client) -> Vec<Api<K>>
+    where
+        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    {
+        match self {
+            Self::Cluster => vec![Api::all(client.clone())],
+            Self::Namespaces(names) => {
+                names.iter().map(|name| Api::namespaced(client.clone(), name)).collect()
+            }
+        }
+    }
+}
+
+/// The events of every part of a scope, each with the number of its part. One object that cannot be read is an event
+/// like any other.
+pub(crate) fn events<K>(
+    client: &Client,
+    scope: &Scope,
+) -> impl Stream<Item = (usize, watcher::Result<Event<DeserializeGuard<K>>>)> + Send + Unpin
+where
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    let parts = scope.apis::<DeserializeGuard<K>>(client).into_iter().enumerate().map(|(part, api)| {
+        let events = watcher(api, watcher::Config::default()).backoff(backoff());
+        events.map(move |event| (part, event)).boxed()
+    });
+    stream::select_all(parts)
+}
+
+fn backoff() -> impl Backoff {
+    let pauses = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(LONGEST)
+        .with_jitter()
+        .without_max_times();
+    ResetTimerBackoff::new(watcher::ExponentialBackoff::from(pauses), Duration::from_secs(30))
+}
+
+/// Watches one kind until the returned future is dropped.
+pub(crate) async fn watch<K: Cached>(client: Client, scope: Scope, cache: Arc<Cache>) {
+    let mut events = events::<K>(&client, &scope);
+    let mut parts = scope.apis::<K>(&client).len();
+    let mut done = vec![false; parts];
+    let mut seen: Vec<HashMap<(String, String), String>> = vec![HashMap::new(); parts];
+    while let Some((part, event)) = events.next().await {
+        match event {
+            Ok(Event::Init) => seen[part].clear(),
+            Ok(Event::InitApply(object)) => {
+                let (namespace, held) = read(object);
+                seen[part].insert((namespace.clone(), held.key.name.clone()), held.uid.clone());
+                cache.note(&namespace, held);
+            }
+            Ok(Event::InitDone) => {
+                parts -= usize::from(!std::mem::replace(&mut done[part], true));
+                if parts == 0 {
+                    let all = seen.iter().flatten().map(|(key, uid)| (key.clone(), uid.clone())).collect();
+                    cache.listed(K::KIND, &all);
+                }
+            }
+            Ok(Event::Apply(object)) => {
+                let (namespace, held) = read(object);
+                seen[part].insert((namespace.clone(), held.key.name.clone()), held.uid.clone());
+                cache.well(K::KIND);
+                cache.note(&namespace, held);
+            }
+            Ok(Event::Delete(object)) => {
+                let (namespace, held) = read(object);
+                seen[part].remove(&(namespace.clone(), held.key.name.clone()));
+                cache.well(K::KIND);
+                cache.forget(&namespace, &held.key, &held.uid);
+            }
+            Err(error) => cache.unwell(K::KIND, sentence(&error)),
+        }
+    }
+}
+
+fn read<K: Cached>(object: DeserializeGuard<K>) -> (String, crate::cache::Held) {
+    match object.0 {
+        Ok(object) => held(object),
+        Err(invalid) => with_body(K::KIND, &invalid.metadata, Body::Unreadable(invalid.error)),
+    }
+}
+
+/// What a watch says of itself.
+pub(crate) fn sentence(error: &watcher::Error) -> String {
+    let inner = match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => error,
+        other => return other.to_string(),
+    };
+    match Problem::of(inner) {
+        Problem::Away(message) | Problem::Refused(_, message) => message,
+        Problem::Gone => "the watched resource is not there".to_owned(),
+    }
+}
