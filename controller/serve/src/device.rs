@@ -14,11 +14,13 @@ use sluice_core::{
     memory::OverrideBy,
     outcome::Event,
 };
-use sluice_store::fleet::{CheckIn, FleetError, Offer};
+use sluice_store::fleet::{CheckIn, Offer};
 use tokio::sync::Semaphore;
 
 use crate::{
-    body, download,
+    body,
+    devices::NotStored,
+    download,
     hooks::{self, Hook},
     metrics::{Metrics, meaning_name},
     peer::TrustedProxies,
@@ -127,7 +129,7 @@ impl DeviceServer {
         };
         let request = checked.request();
         let snapshot = self.views.snapshot.load();
-        let memory = self.views.fleet.memory(request.app_id, request.device);
+        let memory = self.views.devices.memory(request.app_id, request.device);
         let decision = decide::decide(&snapshot, memory.as_deref(), &request, now);
         let reply = update::render(&decision.answer, &request, &self.settings.download_url);
         self.metrics.decided(&decision.answer);
@@ -149,7 +151,7 @@ impl DeviceServer {
             Step::Channel { channel, .. } => Some(*channel),
             _ => None,
         });
-        self.views.fleet.check_in(&CheckIn {
+        self.views.devices.check_in(&CheckIn {
             app: request.app_id,
             device: request.device,
             at: now,
@@ -177,7 +179,7 @@ impl DeviceServer {
         let invalid = items - events.len();
         let counts = meanings(&events);
         if !events.is_empty()
-            && let Err(error) = self.views.fleet.record(events).await
+            && let Err(error) = self.views.devices.record(events).await
         {
             say_unavailable(&error);
             return Reply::unavailable();
@@ -199,14 +201,14 @@ impl DeviceServer {
         };
         let snapshot = self.views.snapshot.load_full();
         let who = call.request().map(|request| (request.app_id.to_owned(), request.device, request.probe));
-        let memory = who.as_ref().and_then(|(app, device, _)| self.views.fleet.memory(app, *device));
+        let memory = who.as_ref().and_then(|(app, device, _)| self.views.devices.memory(app, *device));
         let decision = channel::decide(&snapshot, memory.as_deref(), &call);
-        let fleet = &self.views.fleet;
+        let devices = &self.views.devices;
         let stored = match (decision.action, who) {
             (ChannelAction::Store(channel), Some((app, device, false))) => {
-                fleet.set_channel(&app, device, channel, OverrideBy::Device, None).await
+                devices.set_channel(&app, device, channel, OverrideBy::Device, None).await
             }
-            (ChannelAction::Delete, Some((app, device, false))) => fleet.unset_channel(&app, device).await,
+            (ChannelAction::Delete, Some((app, device, false))) => devices.unset_channel(&app, device).await,
             _ => Ok(()),
         };
         match stored {
@@ -249,7 +251,7 @@ fn meanings(events: &[Event]) -> Vec<(&'static str, u64)> {
 }
 
 /// At `debug` because it is per request; the store itself reports when it goes away and when it is back.
-fn say_unavailable(error: &FleetError) {
+fn say_unavailable(error: &NotStored) {
     tracing::debug!(%error, "a report was answered with 503");
 }
 

@@ -6,6 +6,7 @@
 pub mod admin;
 mod body;
 pub mod device;
+pub mod devices;
 mod download;
 pub mod hooks;
 pub mod listener;

@@ -20,6 +20,8 @@ use crate::{hooks::Verdict, views::Views};
 
 mod figures;
 
+pub use figures::Figure;
+
 /// The content type of what [`Metrics::text`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

@@ -1,10 +1,12 @@
 //! What the rest of the program shows to this crate.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
 use sluice_core::{snapshot::Snapshot, status::Status};
-use sluice_store::{fleet::Fleet, objects::Objects};
+use sluice_store::{control::Freshness, fleet::Fleet, objects::Objects};
+
+use crate::{devices::Devices, metrics::Figure};
 
 /// Handles on what is served and what is said of it. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -13,10 +15,45 @@ pub struct Views {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// What the installation says of itself.
     pub status: Arc<ArcSwap<Status>>,
-    /// Devices and their outcomes.
-    pub fleet: Arc<Fleet>,
+    /// What is known and noted of devices.
+    pub devices: Arc<dyn Devices>,
+    /// The fleet store, for explanations; a gateway has none.
+    pub fleet: Option<Arc<Fleet>>,
+    /// How current the snapshot is, when somebody else publishes it.
+    pub freshness: Option<Arc<Freshness>>,
+    /// What works in the background of this process, beside answering devices.
+    pub background: Option<Arc<dyn Background>>,
     /// Where the zips are.
     pub objects: Arc<dyn Objects>,
+}
+
+/// Something that works in the background, such as an operator.
+pub trait Background: fmt::Debug + Send + Sync {
+    /// What does not work at present. Devices are answered all the same.
+    fn trouble(&self) -> Vec<String>;
+
+    /// Figures for metrics.
+    fn figures(&self) -> Vec<Figure>;
+}
+
+impl Views {
+    /// Views of a process that publishes what it serves and keeps devices itself.
+    pub fn of_one_process(
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        status: Arc<ArcSwap<Status>>,
+        fleet: Arc<Fleet>,
+        objects: Arc<dyn Objects>,
+    ) -> Self {
+        Self {
+            snapshot,
+            status,
+            devices: fleet.clone(),
+            fleet: Some(fleet),
+            freshness: None,
+            background: None,
+            objects,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -30,11 +67,7 @@ pub(crate) mod testing {
     /// Views of nothing.
     pub(crate) async fn empty(dir: &Path) -> Views {
         let fleet = Fleet::open(&dir.join("fleet.sqlite"), Arc::new(|| 0)).await.unwrap();
-        Views {
-            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::empty())),
-            status: Arc::default(),
-            fleet: Arc::new(fleet),
-            objects: Arc::new(Remote::in_memory()),
-        }
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::empty()));
+        Views::of_one_process(snapshot, Arc::default(), Arc::new(fleet), Arc::new(Remote::in_memory()))
     }
 }

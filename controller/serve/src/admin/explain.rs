@@ -149,12 +149,13 @@ async fn of(views: &Views, download_url: &str, body: &[u8], now: i64) -> Result<
         }
     };
     let request = checked.request();
-    let memory = views.fleet.memory(request.app_id, request.device);
+    let memory = views.devices.memory(request.app_id, request.device);
     let decision = decide::decide(&snapshot, memory.as_deref(), &request, now);
     let reply = update::render(&decision.answer, &request, download_url);
     let trace = decision.trace.iter().map(ToString::to_string).collect();
     let mut explanation = explanation(answer_name(&decision.answer), &reply, trace, generation);
-    let view = views.fleet.device(request.app_id, request.device).await.map_err(|error| {
+    let Some(fleet) = &views.fleet else { return Ok(explanation) };
+    let view = fleet.device(request.app_id, request.device).await.map_err(|error| {
         let message = format!("the fleet store cannot be read ({error}); try again later");
         ApiError::new(http::StatusCode::SERVICE_UNAVAILABLE, "fleet_store_unavailable", message)
     })?;

@@ -8,9 +8,30 @@ use prometheus_client::{
     metrics::{counter::ConstCounter, gauge::ConstGauge},
 };
 use sluice_core::{diagnostic::Severity, status};
-use sluice_store::fleet;
+use sluice_store::control::Freshness;
 
 use crate::views::Views;
+
+/// A figure of another part of the program, without labels.
+#[derive(Debug, Clone, Copy)]
+pub struct Figure {
+    name: &'static str,
+    help: &'static str,
+    value: u64,
+    counts: bool,
+}
+
+impl Figure {
+    /// Something that goes up and down.
+    pub fn gauge(name: &'static str, help: &'static str, value: u64) -> Self {
+        Self { name, help, value, counts: false }
+    }
+
+    /// Something that only goes up while the program runs.
+    pub fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
+        Self { name, help, value, counts: true }
+    }
+}
 
 /// Reads the views.
 #[derive(Debug)]
@@ -58,7 +79,7 @@ impl Writer<'_> {
 impl Collector for Figures {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let out = &mut Writer(encoder);
-        let Views { snapshot, status, fleet, .. } = &self.0;
+        let Views { snapshot, status, devices, freshness, background, .. } = &self.0;
         let snapshot = snapshot.load();
         out.gauge(
             "snapshot_generation",
@@ -72,9 +93,28 @@ impl Collector for Figures {
         )?;
         out.gauge("snapshot_apps", "Apps in the snapshot", snapshot.root.apps.len() as f64)?;
         drop(snapshot);
+        if let Some(freshness) = freshness {
+            freshness_figures(out, freshness)?;
+        }
         status_figures(out, &status.load())?;
-        fleet_figures(out, &fleet.figures())
+        for Figure { name, help, value, counts } in devices.figures().into_iter().chain(background.iter().flat_map(|b| b.figures()))
+        {
+            if counts {
+                out.counter(name, help, value)?;
+            } else {
+                out.gauge(name, help, value as f64)?;
+            }
+        }
+        Ok(())
     }
+}
+
+fn freshness_figures(out: &mut Writer<'_>, freshness: &Freshness) -> fmt::Result {
+    let up = f64::from(u8::from(freshness.is_store_up()));
+    out.gauge("store_up", "Whether the bundle store answered when it was last asked", up)?;
+    let Some(confirmed) = freshness.confirmed() else { return Ok(()) };
+    let help = "When the bundle store last confirmed that what is served is what is published";
+    out.gauge("snapshot_checked_timestamp_seconds", help, confirmed.as_millisecond() as f64 / 1000.0)
 }
 
 fn status_figures(out: &mut Writer<'_>, status: &status::Status) -> fmt::Result {
@@ -104,29 +144,4 @@ fn status_figures(out: &mut Writer<'_>, status: &status::Status) -> fmt::Result 
     let ready = channels.iter().filter(|c| c.is_ready()).count();
     let split = [("ready", ready as f64), ("not_ready", (channels.len() - ready) as f64)];
     out.gauges("channels", "Channels", "state", split.into_iter())
-}
-
-fn fleet_figures(out: &mut Writer<'_>, figures: &fleet::Figures) -> fmt::Result {
-    let f = figures;
-    out.gauge(
-        "fleet_writable",
-        "Whether the newest commit succeeded",
-        f64::from(u8::from(f.last_error.is_none())),
-    )?;
-    out.gauge("fleet_queued_events", "Events that wait for a commit", f.queued_events as f64)?;
-    out.gauge("fleet_queued_check_ins", "Check-ins that wait for a commit", f.queued_check_ins as f64)?;
-    out.gauge("fleet_remembered_devices", "Devices with a memory entry", f.remembered_devices as f64)?;
-    out.gauge("fleet_cached_devices", "Devices whose state is held in memory", f.cached_devices as f64)?;
-    out.counter("fleet_check_ins_written", "Check-ins that were written", f.written_check_ins)?;
-    out.counter("fleet_check_ins_dropped", "Check-ins that were given up", f.dropped_check_ins)?;
-    out.counter("fleet_events_new", "Events that were new", f.events_new)?;
-    out.counter("fleet_events_duplicate", "Events that had been reported before", f.events_duplicate)?;
-    out.counter(
-        "fleet_events_refused",
-        "Events that were refused because too many waited",
-        f.events_refused,
-    )?;
-    out.counter("fleet_commits", "Successful commits", f.commits)?;
-    out.counter("fleet_commits_failed", "Failed commits", f.failed_commits)?;
-    out.counter("fleet_rows_removed", "Rows removed because they were old", f.removed_rows)
 }

@@ -59,8 +59,8 @@ async fn an_answer_is_explained_and_nothing_is_noted() {
     assert_eq!(body["bodyText"].as_str(), Some(exact.text()));
     assert_eq!(body["body"], exact.json());
     assert_eq!(&body["summary"], body["trace"].as_array().unwrap().last().unwrap());
-    world.views.fleet.flush().await.unwrap();
-    assert_eq!(world.views.fleet.figures().written_check_ins, 1);
+    world.fleet.flush().await.unwrap();
+    assert_eq!(world.fleet.figures().written_check_ins, 1);
     let seen = explain(ask(json!({}))).await;
     assert_eq!(seen.json()["device"]["lastOffer"]["version"], "1.4.2");
     assert!(!seen.text().contains(CANARY));

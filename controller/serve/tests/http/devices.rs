@@ -20,9 +20,9 @@ async fn an_update_check_is_answered_with_the_bundle() {
     assert_eq!(body["version"], "1.4.2");
     assert_eq!(body["url"], format!("https://ota.example.org{}", world.bundle()));
     assert_eq!(body["checksum"], world.sha256.to_string());
-    world.views.fleet.flush().await.unwrap();
+    world.fleet.flush().await.unwrap();
     let key = sluice_core::request::DeviceKey::of(CANARY);
-    let device = world.views.fleet.device(APP, key).await.unwrap().expect("it is remembered");
+    let device = world.fleet.device(APP, key).await.unwrap().expect("it is remembered");
     assert_eq!(device.channel.as_deref(), Some("production"));
     assert_eq!(device.plugin, "8.51.23");
     assert_eq!(device.offered.unwrap().version, "1.4.2");
@@ -34,8 +34,8 @@ async fn unknown_apps_are_answered_and_not_stored() {
     let running = world.serve().await;
     let answer = post(running.address, "/updates", ask(json!({"app_id": "org.example.unknown"}))).await;
     assert_eq!((answer.status, answer.json()["error"].as_str()), (200, Some("no_channel")));
-    world.views.fleet.flush().await.unwrap();
-    assert_eq!(world.views.fleet.figures().written_check_ins, 0);
+    world.fleet.flush().await.unwrap();
+    assert_eq!(world.fleet.figures().written_check_ins, 0);
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn events_are_acknowledged_when_they_are_durable() {
     let event = ask(json!({"action": "set", "version_name": "1.4.2"}));
     let answer = post(running.address, "/stats", &event).await;
     assert_eq!((answer.status, answer.json()), (200, json!({"status": "ok"})));
-    assert_eq!(world.views.fleet.figures().events_new, 1);
+    assert_eq!(world.fleet.figures().events_new, 1);
     let array = [b"[".as_slice(), &event, b",", b"{}]"].concat();
     let answer = post(running.address, "/stats", array).await;
     assert_eq!(answer.status, 200);
@@ -132,7 +132,7 @@ async fn a_full_disk_refuses_events_and_decisions_go_on() {
 async fn a_closed_store_refuses_what_must_be_durable_and_decisions_go_on() {
     let world = World::new().await;
     let running = world.serve().await;
-    world.views.fleet.close().await.unwrap();
+    world.fleet.close().await.unwrap();
     let event = ask(json!({"action": "set", "version_name": "1.4.2"}));
     assert_eq!(post(running.address, "/stats", event).await.status, 503);
     let old = ask(json!({"channel": "beta", "plugin_version": "6.14.20"}));
@@ -172,7 +172,7 @@ async fn every_verb_of_the_channel_url() {
 async fn no_log_line_holds_a_device_id() {
     let world = World::new().await;
     let at = world.serve().await.address;
-    world.views.fleet.close().await.unwrap();
+    world.fleet.close().await.unwrap();
     for id in [CANARY.to_owned(), CANARY.to_uppercase()] {
         for path in ["/updates", "/stats", "/channel_self", "/hooks/x", "/elsewhere"] {
             for further in [

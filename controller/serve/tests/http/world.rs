@@ -99,6 +99,7 @@ impl tracing::Subscriber for Capture {
 pub struct World {
     pub dir: TempDir,
     pub views: Views,
+    pub fleet: Arc<Fleet>,
     pub device: Arc<DeviceServer>,
     pub zip: Vec<u8>,
     pub sha256: Digest,
@@ -134,19 +135,20 @@ impl World {
         let digest = Digest::of(b"the files");
         fleet.declare([fleet::Declared { app: APP, version: &version, digest }]);
         let snapshot = snapshot(&version, digest, Zip { sha256, crc32: 0x1234_abcd, size: zip.len() as u64 });
-        let views = Views {
-            snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
-            status: Arc::new(ArcSwap::from_pointee(Status { generation: 7, ..Status::default() })),
-            fleet: Arc::new(fleet),
+        let fleet = Arc::new(fleet);
+        let views = Views::of_one_process(
+            Arc::new(ArcSwap::from_pointee(snapshot)),
+            Arc::new(ArcSwap::from_pointee(Status { generation: 7, ..Status::default() })),
+            fleet.clone(),
             objects,
-        };
+        );
         let mut settings = DeviceSettings::new("https://ota.example.org/");
         settings.hooks = wanted.hooks;
         if let Some(time) = wanted.body_timeout {
             settings.body_timeout = time;
         }
         let device = DeviceServer::new(views.clone(), Metrics::new(&views), settings);
-        Self { dir, views, device, zip, sha256 }
+        Self { dir, views, fleet, device, zip, sha256 }
     }
 
     pub fn bundle(&self) -> String {
