@@ -1,4 +1,5 @@
-//! The fleet store: what is known of devices, what they reported, and what became of it, in one SQLite file.
+//! The fleet store: what is known of devices, what they reported, and what became of it, in one SQLite
+//! file or in a database of a Postgres server.
 //!
 //! Three promises shape it. A check-in costs one look-up unless it changes something, and never waits
 //! ([`Fleet::check_in`]). An event that was accepted is on the disk ([`Fleet::record`]). What the decision must know of
@@ -16,7 +17,9 @@ mod dialect;
 mod error;
 mod hash;
 mod hot;
+mod ingest;
 mod model;
+mod place;
 mod queue;
 mod read;
 mod registry;
@@ -55,10 +58,13 @@ use self::{
     queue::{Job, Pending, Queue},
     registry::Registry,
     remembered::Remembered,
+    schema::Holder,
     writer::Writer,
 };
 pub use self::{
     error::FleetError,
+    ingest::{Choice, Noted, Reported, Segment},
+    place::{FleetUrl, InvalidFleetUrl},
     types::{
         Accepted, ActiveDevices, CheckIn, Declared, DeviceView, Figures, LastOffer, Limits, Offer, Offered,
         OutcomeCounts, OutcomeView, SESSION_SECONDS,
@@ -104,8 +110,18 @@ impl Fleet {
 
     /// The same with other limits.
     pub async fn open_with(path: &Path, clock: Clock, limits: Limits) -> Result<Self, FleetError> {
-        let opening = |error: sqlx::Error| FleetError::opening(path, &error);
-        let (mut connection, lock) = schema::open(path, &limits).await?;
+        Self::connect(&FleetUrl::file(path), clock, limits).await
+    }
+
+    /// Opens a store wherever it is, makes its tables if need be, and starts the writer on the present runtime. There is
+    /// one writer at a time: [`FleetError::InUse`] while another process has the store.
+    ///
+    /// A server that is away later comes back by itself: until then reports are refused, and decisions go on.
+    pub async fn connect(url: &FleetUrl, clock: Clock, limits: Limits) -> Result<Self, FleetError> {
+        let place = url.0.clone();
+        let opening = |error: sqlx::Error| FleetError::opening(&place, &error);
+        let holder = Holder::random();
+        let (mut connection, lock) = schema::open(&place, holder, &limits).await?;
         let custom_id_key = schema::custom_id_key(&mut connection, rand::random()).await.map_err(opening)?;
         let now = clock();
         let loaded = sql::load(&mut connection, now).await.map_err(opening)?;
@@ -121,10 +137,10 @@ impl Fleet {
             counters: Counters::default(),
             clock,
             custom_id_key,
-            readers: dialect::readers(path),
+            readers: Readers::of(&place),
             limits,
         });
-        let writer = Writer::new(Arc::clone(&shared), path.to_path_buf(), connection, lock);
+        let writer = Writer::new(Arc::clone(&shared), place, holder, connection, lock);
         tokio::spawn(writer.run());
         Ok(Self { shared, active: read::ActiveCache::default() })
     }

@@ -40,6 +40,11 @@ impl Counters {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 
+    /// Notes a failure that is for good.
+    pub(crate) fn fail(&self, error: String) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
     pub(crate) fn last_error(&self) -> Option<String> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,35 +1,89 @@
-//! The one place where SQL dialects differ: connections, placeholders, and pragmas.
+//! The one place where databases differ: connections, placeholders, values, and what only one of them has.
 //!
 //! Statements are written for SQLite and Postgres alike: many rows per statement as `VALUES` lists, `ON CONFLICT`, and
-//! look-ups that join a `VALUES` list (whose columns both call `column1`, `column2`, …).
+//! look-ups that join a `VALUES` list (whose columns both call `column1`, `column2`, …). Every number is a 64-bit one.
 
 use std::{
     collections::HashMap,
-    path::Path,
+    ops::{Deref, DerefMut},
     sync::{Arc, LazyLock, Mutex, PoisonError},
-    time::Duration,
 };
 
 use sqlx::{
-    Arguments as _, AssertSqlSafe, ConnectOptions as _, SqliteConnection,
-    error::BoxDynError,
-    sqlite::{
-        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-        SqliteSynchronous,
-    },
+    AssertSqlSafe, Connection as _, Database, Decode, Executor as _, Postgres, Row as _, Sqlite, Type,
+    pool::PoolConnection, postgres::PgRow, sqlite::SqliteRow,
 };
 
-use super::{error::FleetError, types::Limits};
+mod postgres;
+mod readers;
+mod sqlite;
+mod values;
 
-/// A connection.
-pub(crate) type Connection = SqliteConnection;
+pub(crate) use self::{
+    postgres::{PATIENCE, Server, taken, within},
+    readers::Readers,
+    values::Values,
+};
+use super::{error::FleetError, place::Place, types::Limits};
+
+type Result<T> = std::result::Result<T, sqlx::Error>;
+
+/// A connection, its own or one of a pool's.
+pub(crate) enum Connection {
+    /// To a file.
+    Sqlite(Held<Sqlite>),
+    /// To a server.
+    Postgres(Held<Postgres>),
+}
+
+/// Who has it when it is not used any more.
+pub(crate) enum Held<D: Database> {
+    /// Nobody.
+    Own(D::Connection),
+    /// A pool.
+    Pooled(PoolConnection<D>),
+}
+
+impl<D: Database> Deref for Held<D> {
+    type Target = D::Connection;
+
+    fn deref(&self) -> &D::Connection {
+        match self {
+            Self::Own(connection) => connection,
+            Self::Pooled(connection) => connection,
+        }
+    }
+}
+
+impl<D: Database> DerefMut for Held<D> {
+    fn deref_mut(&mut self) -> &mut D::Connection {
+        match self {
+            Self::Own(connection) => connection,
+            Self::Pooled(connection) => connection,
+        }
+    }
+}
+
 /// A row.
-pub(crate) type Row = SqliteRow;
-/// Connections for reading.
-pub(crate) type Readers = SqlitePool;
-/// Values of a statement, in the order of its placeholders.
-#[derive(Default)]
-pub(crate) struct Values(SqliteArguments, Option<BoxDynError>);
+pub(crate) enum Row {
+    /// Of a file.
+    Sqlite(SqliteRow),
+    /// Of a server.
+    Postgres(PgRow),
+}
+
+impl Row {
+    /// The value of a column.
+    pub(crate) fn try_get<'r, T>(&'r self, column: usize) -> Result<T>
+    where
+        T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>,
+    {
+        match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column),
+        }
+    }
+}
 
 /// Rows per statement: few sizes, so that every statement is prepared once.
 const CHUNKS: [usize; 4] = [128, 32, 8, 1];
@@ -44,32 +98,21 @@ pub(crate) struct ListStatement {
     pub(crate) tail: &'static str,
 }
 
-impl Values {
-    /// Adds a value.
-    pub(crate) fn add<'t, T>(&mut self, value: T) -> &mut Self
-    where
-        T: sqlx::Encode<'t, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
-    {
-        if let Err(error) = self.0.add(value) {
-            self.1.get_or_insert(error);
-        }
-        self
-    }
-
-    fn finish(self) -> Result<SqliteArguments, BoxDynError> {
-        self.1.map_or(Ok(self.0), Err)
-    }
-}
-
 impl ListStatement {
-    /// The text for a number of rows. Only constants go into it.
-    fn text(&'static self, rows: usize) -> AssertSqlSafe<Arc<str>> {
-        type Texts = HashMap<(usize, usize), Arc<str>>;
+    /// The text for a number of rows. Only constants go into it. SQLite takes numbered placeholders as well, and has to
+    /// look each up; the anonymous ones are faster.
+    fn text(&'static self, rows: usize, numbered: bool) -> AssertSqlSafe<Arc<str>> {
+        type Texts = HashMap<(usize, usize, bool), Arc<str>>;
         static TEXTS: LazyLock<Mutex<Texts>> = LazyLock::new(Mutex::default);
         let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = texts.entry((std::ptr::from_ref(self).addr(), rows)).or_insert_with(|| {
-            let row = format!("({})", vec!["?"; self.columns].join(", "));
-            format!("{} VALUES {} {}", self.head, vec![row; rows].join(", "), self.tail).into()
+        let text = texts.entry((std::ptr::from_ref(self).addr(), rows, numbered)).or_insert_with(|| {
+            let place = |n: usize| if numbered { format!("${n}") } else { "?".to_owned() };
+            let row = |row: usize| {
+                let places: Vec<String> = (1..=self.columns).map(|n| place(row * self.columns + n)).collect();
+                format!("({})", places.join(", "))
+            };
+            let list: Vec<String> = (0..rows).map(row).collect();
+            format!("{} VALUES {} {}", self.head, list.join(", "), self.tail).into()
         });
         AssertSqlSafe(Arc::clone(text))
     }
@@ -80,12 +123,20 @@ impl ListStatement {
         connection: &mut Connection,
         rows: &[T],
         bind: impl Fn(&T, &mut Values),
-    ) -> Result<u64, sqlx::Error> {
+    ) -> Result<u64> {
         let mut changed = 0;
         for chunk in chunks(rows) {
-            let values = self.values(chunk, &bind);
-            let query = sqlx::query_with(self.text(chunk.len()), values.map_err(sqlx::Error::Encode)?);
-            changed += query.execute(&mut *connection).await?.rows_affected();
+            let values = self.values(connection, chunk, &bind);
+            changed += match connection {
+                Connection::Sqlite(c) => {
+                    let query = sqlx::query_with(self.text(chunk.len(), false), values.sqlite()?);
+                    query.execute(&mut **c).await?.rows_affected()
+                }
+                Connection::Postgres(c) => {
+                    let query = sqlx::query_with(self.text(chunk.len(), true), values.postgres()?);
+                    query.execute(&mut **c).await?.rows_affected()
+                }
+            };
         }
         Ok(changed)
     }
@@ -96,25 +147,122 @@ impl ListStatement {
         connection: &mut Connection,
         keys: &[T],
         bind: impl Fn(&T, &mut Values),
-        mut each: impl FnMut(&Row) -> Result<(), sqlx::Error>,
-    ) -> Result<(), sqlx::Error> {
+        mut each: impl FnMut(&Row) -> Result<()>,
+    ) -> Result<()> {
         for chunk in chunks(keys) {
-            let values = self.values(chunk, &bind);
-            let query = sqlx::query_with(self.text(chunk.len()), values.map_err(sqlx::Error::Encode)?);
-            for row in query.fetch_all(&mut *connection).await? {
-                each(&row)?;
+            let values = self.values(connection, chunk, &bind);
+            match connection {
+                Connection::Sqlite(c) => {
+                    let query = sqlx::query_with(self.text(chunk.len(), false), values.sqlite()?);
+                    for row in query.fetch_all(&mut **c).await? {
+                        each(&Row::Sqlite(row))?;
+                    }
+                }
+                Connection::Postgres(c) => {
+                    let query = sqlx::query_with(self.text(chunk.len(), true), values.postgres()?);
+                    for row in query.fetch_all(&mut **c).await? {
+                        each(&Row::Postgres(row))?;
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    fn values<T>(&self, rows: &[T], bind: impl Fn(&T, &mut Values)) -> Result<SqliteArguments, BoxDynError> {
-        let mut values = Values::default();
-        values.0.reserve(rows.len() * self.columns, 0);
+    fn values<T>(&self, connection: &Connection, rows: &[T], bind: impl Fn(&T, &mut Values)) -> Values {
+        let mut values = connection.values();
+        values.reserve(rows.len() * self.columns);
         for row in rows {
             bind(row, &mut values);
         }
-        values.finish()
+        values
+    }
+}
+
+impl Connection {
+    /// The connection that writes. There is one.
+    pub(crate) async fn open(place: &Place, limits: &Limits) -> Result<Self> {
+        match place {
+            Place::File(path) => sqlite::connect(path, limits).await.map(|c| Self::Sqlite(Held::Own(c))),
+            Place::Server(server) => server.connect().await.map(|c| Self::Postgres(Held::Own(c))),
+        }
+    }
+
+    fn values(&self) -> Values {
+        match self {
+            Self::Sqlite(_) => Values::for_sqlite(),
+            Self::Postgres(_) => Values::for_postgres(),
+        }
+    }
+
+    /// Runs a statement with numbered placeholders, and returns its rows.
+    pub(crate) async fn fetch(
+        &mut self,
+        sql: &'static str,
+        bind: impl FnOnce(&mut Values),
+    ) -> Result<Vec<Row>> {
+        let mut values = self.values();
+        bind(&mut values);
+        match self {
+            Self::Sqlite(c) => {
+                let rows = sqlx::query_with(sql, values.sqlite()?).fetch_all(&mut **c).await?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
+            }
+            Self::Postgres(c) => {
+                let rows = sqlx::query_with(sql, values.postgres()?).fetch_all(&mut **c).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
+        }
+    }
+
+    /// Runs a statement with numbered placeholders, and returns how many rows it changed.
+    pub(crate) async fn execute(&mut self, sql: &'static str, bind: impl FnOnce(&mut Values)) -> Result<u64> {
+        let mut values = self.values();
+        bind(&mut values);
+        match self {
+            Self::Sqlite(c) => {
+                let done = sqlx::query_with(sql, values.sqlite()?).execute(&mut **c).await?;
+                Ok(done.rows_affected())
+            }
+            Self::Postgres(c) => {
+                let done = sqlx::query_with(sql, values.postgres()?).execute(&mut **c).await?;
+                Ok(done.rows_affected())
+            }
+        }
+    }
+
+    /// Starts a transaction. Plain statements, so that a transaction that the database gave up by itself (a full disk)
+    /// does not confuse a counter.
+    pub(crate) async fn begin(&mut self) -> Result<()> {
+        match self {
+            Self::Sqlite(c) => c.execute("BEGIN IMMEDIATE").await.map(drop),
+            Self::Postgres(c) => c.execute("BEGIN").await.map(drop),
+        }
+    }
+
+    /// Makes the transaction durable.
+    pub(crate) async fn commit(&mut self) -> Result<()> {
+        match self {
+            Self::Sqlite(c) => c.execute("COMMIT").await.map(drop),
+            Self::Postgres(c) => c.execute("COMMIT").await.map(drop),
+        }
+    }
+
+    /// Before the last connection is closed: moves the log into the file.
+    pub(crate) async fn checkpoint(&mut self) -> std::result::Result<(), FleetError> {
+        match self {
+            Self::Sqlite(c) => Ok(c.execute("PRAGMA wal_checkpoint(TRUNCATE)").await.map(drop)?),
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Ends it, which gives up an open transaction.
+    pub(crate) async fn close(self) -> Result<()> {
+        match self {
+            Self::Sqlite(Held::Own(c)) => c.close().await,
+            Self::Postgres(Held::Own(c)) => c.close().await,
+            Self::Sqlite(Held::Pooled(_)) | Self::Postgres(Held::Pooled(_)) => Ok(()),
+        }
     }
 }
 
@@ -128,61 +276,6 @@ fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// The options of every connection to the file.
-fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(Duration::from_secs(5))
-        .statement_cache_capacity(256)
-        .disable_statement_logging()
-}
-
-/// The connection that writes. There is one.
-pub(crate) async fn connect(path: &Path, limits: &Limits) -> Result<Connection, sqlx::Error> {
-    let mut options = options(path)
-        .create_if_missing(true)
-        .pragma("temp_store", "memory")
-        // 32 MiB of pages, and a checkpoint per 16 MiB of log.
-        .pragma("cache_size", "-32768")
-        .pragma("wal_autocheckpoint", "4000")
-        .pragma("journal_size_limit", "67108864");
-    if let Some(pages) = limits.max_pages {
-        options = options.pragma("max_page_count", pages.to_string());
-    }
-    options.connect().await
-}
-
-/// Connections that read.
-pub(crate) fn readers(path: &Path) -> Readers {
-    SqlitePoolOptions::new()
-        .max_connections(2)
-        .min_connections(0)
-        .idle_timeout(Duration::from_mins(1))
-        .connect_lazy_with(options(path).read_only(true))
-}
-
-/// Starts, ends or gives up a transaction. Plain statements, so that a transaction that the database gave up by itself
-/// (a full disk) does not confuse a counter.
-pub(crate) async fn begin(connection: &mut Connection) -> Result<(), sqlx::Error> {
-    sqlx::query("BEGIN IMMEDIATE").execute(connection).await.map(drop)
-}
-
-/// Makes the transaction durable.
-pub(crate) async fn commit(connection: &mut Connection) -> Result<(), sqlx::Error> {
-    sqlx::query("COMMIT").execute(connection).await.map(drop)
-}
-
-/// Moves the log into the file.
-pub(crate) async fn checkpoint(connection: &mut Connection) -> Result<(), FleetError> {
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
-        .execute(connection)
-        .await
-        .map(drop)
-        .map_err(FleetError::from)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,5 +287,13 @@ mod tests {
             let cut: Vec<usize> = chunks(&rows).flatten().copied().collect();
             assert_eq!(cut, rows);
         }
+    }
+
+    #[test]
+    fn placeholders_are_of_the_database() {
+        static PAIRS: ListStatement =
+            ListStatement { head: "INSERT INTO t", columns: 2, tail: "RETURNING 1" };
+        assert_eq!(&*PAIRS.text(2, false).0, "INSERT INTO t VALUES (?, ?), (?, ?) RETURNING 1");
+        assert_eq!(&*PAIRS.text(2, true).0, "INSERT INTO t VALUES ($1, $2), ($3, $4) RETURNING 1");
     }
 }

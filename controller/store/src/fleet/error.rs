@@ -1,26 +1,31 @@
 //! What can go wrong with the fleet store, told apart by what the caller has to do.
 
-use std::path::PathBuf;
+use sqlx::postgres::PgDatabaseError;
+
+use super::{dialect::taken, place::Place};
 
 /// A failure of the fleet store.
 ///
 /// `Busy`, `Full` and `Unavailable` pass by themselves: a device is answered 503 and tries again.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum FleetError {
-    /// Another process has the file.
-    #[error("the fleet store {path} is in use by another process; stop it, or choose another data directory")]
-    InUse {
-        /// The database.
-        path: PathBuf,
-    },
-    /// The file was written by a release whose format this one cannot use.
+    /// Another process has the store.
     #[error(
-        "the fleet store {path} was written by a newer release (format {found}, usable from format {readable_by} on; \
+        "the fleet store {place} is in use by another process; stop it, or give this one a data directory or database \
+         of its own"
+    )]
+    InUse {
+        /// Where it is.
+        place: String,
+    },
+    /// The store was written by a release whose format this one cannot use.
+    #[error(
+        "the fleet store {place} was written by a newer release (format {found}, usable from format {readable_by} on; \
          this release understands {understood}); start the newer release, or restore a backup"
     )]
     Newer {
-        /// The database.
-        path: PathBuf,
+        /// Where it is.
+        place: String,
         /// Its format.
         found: i64,
         /// The oldest format whose programs may use it.
@@ -30,19 +35,19 @@ pub enum FleetError {
     },
     /// The file is not a database, or a damaged one.
     #[error(
-        "the fleet store {path} is damaged ({reason}); move it away (it is rebuilt empty) or restore a backup"
+        "the fleet store {place} is damaged ({reason}); move it away (it is rebuilt empty) or restore a backup"
     )]
     Corrupt {
-        /// The database.
-        path: PathBuf,
-        /// What SQLite says.
+        /// Where it is.
+        place: String,
+        /// What the database says.
         reason: String,
     },
-    /// The file cannot be opened or created.
-    #[error("cannot open the fleet store {path}: {reason}")]
+    /// It cannot be opened or created.
+    #[error("cannot open the fleet store {place}: {reason}")]
     Open {
-        /// The database.
-        path: PathBuf,
+        /// Where it is.
+        place: String,
         /// Why.
         reason: String,
     },
@@ -58,6 +63,12 @@ pub enum FleetError {
         /// Why.
         reason: String,
     },
+    /// Another process has written since this one lost its connection: what is in memory here is old.
+    #[error("the fleet store {place} was taken over by another process; this one has to start again")]
+    TakenOver {
+        /// Where it is.
+        place: String,
+    },
     /// The store was closed.
     #[error("the fleet store is closed")]
     Closed,
@@ -70,13 +81,13 @@ impl FleetError {
     }
 
     /// Sorts a failure while opening.
-    pub(crate) fn opening(path: &std::path::Path, error: &sqlx::Error) -> Self {
-        let path = path.to_path_buf();
+    pub(crate) fn opening(place: &Place, error: &sqlx::Error) -> Self {
+        let place = place.to_string();
         match class(error) {
-            Class::Locked => Self::InUse { path },
-            Class::Corrupt => Self::Corrupt { path, reason: error.to_string() },
+            Class::Locked => Self::InUse { place },
+            Class::Corrupt => Self::Corrupt { place, reason: error.to_string() },
             Class::Full => Self::Full,
-            Class::Other => Self::Open { path, reason: error.to_string() },
+            Class::Other => Self::Open { place, reason: error.to_string() },
         }
     }
 }
@@ -103,9 +114,19 @@ enum Class {
     Other,
 }
 
-/// The primary SQLite result code decides; Postgres' SQLSTATE classes are added with that back end.
+/// Of SQLite the primary result code decides, of Postgres the SQLSTATE.
 fn class(error: &sqlx::Error) -> Class {
+    if taken(error) {
+        return Class::Locked;
+    }
     let sqlx::Error::Database(error) = error else { return Class::Other };
+    if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
+        return match error.code() {
+            "53100" => Class::Full,
+            "XX001" | "XX002" => Class::Corrupt,
+            _ => Class::Other,
+        };
+    }
     match error.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
         Some(5 | 6) => Class::Locked,
         Some(11 | 26) => Class::Corrupt,

@@ -43,12 +43,24 @@ pub(crate) enum Job {
     Choose(OverrideRow, Reply<()>),
     /// No channel for one device.
     Unchoose(Key, Reply<()>),
+    /// A segment of a gateway; the answer is whether it was new.
+    Ingest(Box<Gathered>, Reply<bool>),
+    /// These segments cannot come again.
+    Forget(Vec<[u8; 16]>, Reply<()>),
     /// Write what waits, now.
     Flush(Reply<()>),
     /// Clean up now, whatever the time.
     Cleanup(Reply<u64>),
     /// Write what waits, and end.
     Close(Reply<()>),
+}
+
+/// What a gateway gathered, to be taken in once.
+pub(crate) struct Gathered {
+    pub(crate) id: [u8; 16],
+    pub(crate) check_ins: Vec<Pending>,
+    pub(crate) reports: Vec<Report>,
+    pub(crate) choices: Vec<(Key, Option<OverrideRow>)>,
 }
 
 /// Where the answer goes.
@@ -58,6 +70,7 @@ impl Job {
     fn events(&self) -> usize {
         match self {
             Self::Record(reports, _) => reports.len().max(1),
+            Self::Ingest(gathered, _) => (gathered.reports.len() + gathered.check_ins.len()).max(1),
             _ => 1,
         }
     }
@@ -67,9 +80,12 @@ impl Job {
         // A caller that went away does not want the answer.
         match self {
             Self::Record(_, reply) => drop(reply.send(Err(error.clone()))),
-            Self::Choose(_, reply) | Self::Unchoose(_, reply) | Self::Flush(reply) | Self::Close(reply) => {
-                drop(reply.send(Err(error.clone())));
-            }
+            Self::Choose(_, reply)
+            | Self::Unchoose(_, reply)
+            | Self::Forget(_, reply)
+            | Self::Flush(reply)
+            | Self::Close(reply) => drop(reply.send(Err(error.clone()))),
+            Self::Ingest(_, reply) => drop(reply.send(Err(error.clone()))),
             Self::Cleanup(reply) => drop(reply.send(Err(error.clone()))),
         }
     }

@@ -5,9 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sluice_core::{digest::Digest, request::DeviceKey};
-use sqlx::Row as _;
-
 use super::{
     Fleet,
     error::FleetError,
@@ -16,6 +13,7 @@ use super::{
     sql,
     types::{ActiveDevices, DeviceView, LastOffer, Offered, OutcomeCounts, OutcomeView},
 };
+use sluice_core::{digest::Digest, request::DeviceKey};
 
 /// Activity is counted over this many seconds.
 const ACTIVE_SECONDS: i64 = 7 * 24 * 3600;
@@ -36,19 +34,18 @@ impl Fleet {
         {
             return Ok(counts.clone());
         }
-        let rows = sqlx::query(
-            "SELECT a.name, d.channel, COUNT(*) FROM devices AS d JOIN apps AS a ON a.id = d.app \
-             WHERE d.last_seen > $1 GROUP BY a.name, d.channel ORDER BY a.name, d.channel",
-        );
+        let active = "SELECT a.name, d.channel, COUNT(*) FROM devices AS d JOIN apps AS a ON a.id = d.app \
+                      WHERE d.last_seen > $1 GROUP BY a.name, d.channel";
         let since = (self.shared.clock)() - ACTIVE_SECONDS;
         let mut counts = Vec::new();
-        for row in rows.bind(since).fetch_all(&self.shared.readers).await? {
+        for row in self.shared.readers.fetch(active, |values| _ = values.add(since)).await? {
             counts.push(ActiveDevices {
                 app: row.try_get(0)?,
                 channel: row.try_get(1)?,
                 devices: unsigned(row.try_get(2)?),
             });
         }
+        counts.sort_unstable_by(|a, b| (&a.app, &a.channel).cmp(&(&b.app, &b.channel)));
         *cache = Some((Instant::now(), counts.clone()));
         Ok(counts)
     }
@@ -102,12 +99,11 @@ impl Fleet {
     pub async fn outcome_counts(&self, app: &str) -> Result<BTreeMap<String, OutcomeCounts>, FleetError> {
         let mut counts = BTreeMap::new();
         let Some(app) = self.shared.registry.app(app) else { return Ok(counts) };
-        let rows = sqlx::query(
-            "SELECT version, COUNT(*), COUNT(trial_at), COUNT(success_at), COUNT(launch_failed_at), \
-             COUNT(install_failed_at), COUNT(health_failed_at) FROM outcomes WHERE app = $1 AND evidence = 1 \
-             GROUP BY version",
-        );
-        for row in rows.bind(i64::from(app.id)).fetch_all(&self.shared.readers).await? {
+        let outcomes = "SELECT version, COUNT(*), COUNT(trial_at), COUNT(success_at), COUNT(launch_failed_at), \
+                        COUNT(install_failed_at), COUNT(health_failed_at) FROM outcomes \
+                        WHERE app = $1 AND evidence = 1 GROUP BY version";
+        let of = i64::from(app.id);
+        for row in self.shared.readers.fetch(outcomes, |values| _ = values.add(of)).await? {
             let count = |column: usize| row.try_get(column).map(unsigned);
             let of = OutcomeCounts {
                 devices: count(1)?,

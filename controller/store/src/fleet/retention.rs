@@ -1,14 +1,15 @@
 //! Removing what is old, in bites that are small beside a commit.
 
-use sqlx::Row as _;
-
 use super::{
-    dialect::{Connection, ListStatement},
+    dialect::{Connection, ListStatement, Values},
     types::Limits,
 };
 
 /// Minutes between the device's clock and ours beyond which an event is looked for in the future.
 const FUTURE_SLOTS: i64 = 24 * 60;
+
+/// How long a segment that was taken in is known at most: longer than any object of it is there.
+const KEEP_SEGMENTS: i64 = 30 * 24 * 3600;
 
 static DELETE_EVENTS: ListStatement =
     ListStatement { head: "DELETE FROM events WHERE (slot, key) IN (", columns: 2, tail: ")" };
@@ -69,9 +70,12 @@ impl Cleanup {
         let old = now - limits.keep_devices;
         bite.removed += self.devices(connection, limits.bite, old).await?;
         bite.removed += self.outcomes(connection, limits.bite, old).await?;
+        let old_segments = now - KEEP_SEGMENTS;
         let failed = now - sluice_core::memory::FAILED_FOR_SECONDS;
         bite.removed += delete(connection, "DELETE FROM failed WHERE at <= $1", failed).await?;
         bite.removed += delete(connection, "DELETE FROM overrides WHERE expires <= $1", now).await?;
+        // Usually forgotten when their object is removed; this is for those whose object somebody else removed.
+        bite.removed += delete(connection, "DELETE FROM segments WHERE ingested <= $1", old_segments).await?;
         Ok(bite)
     }
 
@@ -83,14 +87,13 @@ impl Cleanup {
         old: i64,
     ) -> Result<u64, sqlx::Error> {
         let (app, device) = self.device.take().unwrap_or((i64::MIN, Vec::new()));
-        let rows = sqlx::query(
-            "SELECT app, device, last_seen FROM devices WHERE (app, device) > ($1, $2) ORDER BY app, device LIMIT $3",
-        );
-        let rows = rows.bind(app).bind(device).bind(i64::from(most)).fetch_all(&mut *connection).await?;
+        let next = "SELECT app, device, last_seen FROM devices WHERE (app, device) > ($1, $2) \
+                    ORDER BY app, device LIMIT $3";
+        let rows = connection.fetch(next, |v| _ = v.add(app).add(device).add(i64::from(most))).await?;
         let mut gone = Vec::new();
         for row in &rows {
             let key: (i64, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
-            if row.try_get::<i64, _>(2)? < old {
+            if row.try_get::<i64>(2)? < old {
                 gone.push(key.clone());
             }
             self.device = Some(key);
@@ -112,19 +115,17 @@ impl Cleanup {
         old: i64,
     ) -> Result<u64, sqlx::Error> {
         let (app, version, device) = self.outcome.take().unwrap_or((i64::MIN, String::new(), Vec::new()));
-        let rows = sqlx::query(
-            "SELECT app, version, device, trial_at, success_at, launch_failed_at, install_failed_at, \
-             health_failed_at, install_last_at / 1000 FROM outcomes WHERE (app, version, device) > ($1, $2, $3) \
-             ORDER BY app, version, device LIMIT $4",
-        );
-        let rows = rows.bind(app).bind(version).bind(device).bind(i64::from(most));
-        let rows = rows.fetch_all(&mut *connection).await?;
+        let next = "SELECT app, version, device, trial_at, success_at, launch_failed_at, install_failed_at, \
+                    health_failed_at, install_last_at / 1000 FROM outcomes WHERE (app, version, device) > ($1, $2, $3) \
+                    ORDER BY app, version, device LIMIT $4";
+        let bind = |v: &mut Values| _ = v.add(app).add(version).add(device).add(i64::from(most));
+        let rows = connection.fetch(next, bind).await?;
         let mut gone = Vec::new();
         for row in &rows {
             let key: (i64, String, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
             let mut newest = i64::MIN;
             for column in 3..=8 {
-                newest = newest.max(row.try_get::<Option<i64>, _>(column)?.unwrap_or(i64::MIN));
+                newest = newest.max(row.try_get::<Option<i64>>(column)?.unwrap_or(i64::MIN));
             }
             if newest < old {
                 gone.push(key.clone());
@@ -160,17 +161,15 @@ impl Walk {
         most: u32,
     ) -> Result<(u64, bool), sqlx::Error> {
         let (slot, key) = cursor.clone().unwrap_or((self.from, Vec::new()));
-        let rows = sqlx::query(
-            "SELECT slot, key, received, neutral FROM events WHERE (slot, key) > ($1, $2) AND slot < $3 \
-             ORDER BY slot, key LIMIT $4",
-        );
-        let rows = rows.bind(slot).bind(key).bind(self.to).bind(i64::from(most));
-        let rows = rows.fetch_all(&mut *connection).await?;
+        let next = "SELECT slot, key, received, neutral FROM events WHERE (slot, key) > ($1, $2) AND slot < $3 \
+                    ORDER BY slot, key LIMIT $4";
+        let bind = |v: &mut Values| _ = v.add(slot).add(key).add(self.to).add(i64::from(most));
+        let rows = connection.fetch(next, bind).await?;
         let mut gone: Vec<Cursor> = Vec::new();
         for row in &rows {
             let key: Cursor = (row.try_get(0)?, row.try_get(1)?);
-            let old = row.try_get::<i64, _>(2)? < self.received;
-            if old && (!self.only_neutral || row.try_get::<i64, _>(3)? != 0) {
+            let old = row.try_get::<i64>(2)? < self.received;
+            if old && (!self.only_neutral || row.try_get::<i64>(3)? != 0) {
                 gone.push(key.clone());
             }
             *cursor = Some(key);
@@ -185,5 +184,5 @@ impl Walk {
 }
 
 async fn delete(connection: &mut Connection, sql: &'static str, before: i64) -> Result<u64, sqlx::Error> {
-    Ok(sqlx::query(sql).bind(before).execute(connection).await?.rows_affected())
+    connection.execute(sql, |values| _ = values.add(before)).await
 }

@@ -1,4 +1,4 @@
-//! Opening the file: the lock, the format, and the migrations.
+//! Opening a store: the lock, the format, and the migrations.
 
 use std::{
     fs::{File, TryLockError},
@@ -6,58 +6,110 @@ use std::{
 };
 
 use sqlx::{
-    Row as _, SqlSafeStr as _,
+    SqlSafeStr as _,
     migrate::{Migration, MigrationType, Migrator},
 };
 
-use super::{
-    dialect::{self, Connection},
-    error::FleetError,
-    types::Limits,
-};
+use super::{dialect::Connection, error::FleetError, place::Place, types::Limits};
 
 /// The newest format that this program knows: the number of the last migration.
-pub(crate) const SCHEMA: i64 = 1;
+pub(crate) const SCHEMA: i64 = 2;
 
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "fleet", include_str!("../../migrations/sqlite/0001_fleet.sql"))];
+type Migrations = [(i64, &'static str, &'static str); 2];
 
-/// Keeps others off the file while it lives, and is gone when the process is, however it ends.
+const SQLITE: Migrations = [
+    (1, "fleet", include_str!("../../migrations/sqlite/0001_fleet.sql")),
+    (2, "segments", include_str!("../../migrations/sqlite/0002_segments.sql")),
+];
+
+const POSTGRES: Migrations = [
+    (1, "fleet", include_str!("../../migrations/postgres/0001_fleet.sql")),
+    (2, "segments", include_str!("../../migrations/postgres/0002_segments.sql")),
+];
+
+/// Keeps others off the store while it lives, and is gone when the process is, however it ends. A server keeps its lock
+/// by itself, with the connection.
 pub(crate) struct Lock {
-    _file: File,
+    _file: Option<File>,
 }
 
-/// Takes the lock, opens the file, and brings it to the format of this program.
-pub(crate) async fn open(path: &Path, limits: &Limits) -> Result<(Connection, Lock), FleetError> {
-    let lock = lock(path)?;
-    let opening = |error: sqlx::Error| FleetError::opening(path, &error);
-    let mut connection = dialect::connect(path, limits).await.map_err(opening)?;
-    refuse_newer(&mut connection, path).await?;
-    migrator().run_direct(None, &mut connection, false).await.map_err(|error| match error {
+/// Who writes: a random number that a server's store holds, so that a process whose connection broke finds out whether
+/// another one wrote meanwhile. What it has in memory would be old then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Holder([u8; 16]);
+
+impl Holder {
+    pub(crate) fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
+/// Takes the lock, opens the store, and brings it to the format of this program.
+pub(crate) async fn open(
+    place: &Place,
+    holder: Holder,
+    limits: &Limits,
+) -> Result<(Connection, Lock), FleetError> {
+    let lock = match place {
+        Place::File(path) => lock(place, path)?,
+        Place::Server(_) => Lock { _file: None },
+    };
+    let opening = |error: sqlx::Error| FleetError::opening(place, &error);
+    let mut connection = Connection::open(place, limits).await.map_err(opening)?;
+    refuse_newer(&mut connection, place).await?;
+    let migrated = match &mut connection {
+        Connection::Sqlite(c) => migrator(SQLITE).run_direct(None, &mut **c, false).await,
+        Connection::Postgres(c) => migrator(POSTGRES).run_direct(None, &mut **c, false).await,
+    };
+    migrated.map_err(|error| match error {
         sqlx::migrate::MigrateError::Execute(error)
         | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => opening(error),
-        other => FleetError::Open { path: path.to_path_buf(), reason: other.to_string() },
+        other => FleetError::Open { place: place.to_string(), reason: other.to_string() },
     })?;
+    if matches!(place, Place::Server(_)) {
+        let claim = "INSERT INTO meta (name, value) VALUES ('holder', $1) \
+                     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        connection.execute(claim, |v| _ = v.add(hex::encode(holder.0))).await.map_err(opening)?;
+    }
     Ok((connection, lock))
 }
 
-fn lock(path: &Path) -> Result<Lock, FleetError> {
-    let refuse = |reason: String| FleetError::Open { path: path.to_path_buf(), reason };
+/// Opens the connection that writes again, after it broke.
+pub(crate) async fn reopen(
+    place: &Place,
+    holder: Holder,
+    limits: &Limits,
+) -> Result<Option<Connection>, sqlx::Error> {
+    let mut connection = Connection::open(place, limits).await?;
+    if matches!(place, Place::Server(_)) {
+        let rows = connection.fetch("SELECT value FROM meta WHERE name = 'holder'", |_| {}).await?;
+        let found = rows.first().map(|row| row.try_get::<String>(0)).transpose()?;
+        if found != Some(hex::encode(holder.0)) {
+            // Gives the lock back to whom it belongs.
+            drop(connection.close().await);
+            return Ok(None);
+        }
+    }
+    Ok(Some(connection))
+}
+
+fn lock(place: &Place, path: &Path) -> Result<Lock, FleetError> {
+    let refuse = |reason: String| FleetError::Open { place: place.to_string(), reason };
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let file = File::options().create(true).truncate(false).write(true).open(name);
     let file = file.map_err(|e| refuse(format!("its lock file: {e}")))?;
     match file.try_lock() {
-        Ok(()) => Ok(Lock { _file: file }),
-        Err(TryLockError::WouldBlock) => Err(FleetError::InUse { path: path.to_path_buf() }),
+        Ok(()) => Ok(Lock { _file: Some(file) }),
+        Err(TryLockError::WouldBlock) => Err(FleetError::InUse { place: place.to_string() }),
         Err(TryLockError::Error(e)) => Err(refuse(format!("its lock file: {e}"))),
     }
 }
 
 /// Migrations that this program does not know are left alone: a newer release made them in a way that this one can
 /// live with, or [`refuse_newer`] has spoken.
-fn migrator() -> Migrator {
-    let migrations = MIGRATIONS
+fn migrator(migrations: Migrations) -> Migrator {
+    let migrations = migrations
         .into_iter()
         .map(|(version, name, sql)| {
             Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
@@ -68,27 +120,37 @@ fn migrator() -> Migrator {
     migrator
 }
 
-async fn refuse_newer(connection: &mut Connection, path: &Path) -> Result<(), FleetError> {
-    let opening = |error: sqlx::Error| FleetError::opening(path, &error);
-    let rows =
-        sqlx::query("SELECT name FROM sqlite_master WHERE name = 'meta'").fetch_all(&mut *connection).await;
-    if rows.map_err(opening)?.is_empty() {
+async fn refuse_newer(connection: &mut Connection, place: &Place) -> Result<(), FleetError> {
+    let opening = |error: sqlx::Error| FleetError::opening(place, &error);
+    let is_there = match connection {
+        Connection::Sqlite(_) => "SELECT name FROM sqlite_master WHERE name = 'meta'",
+        Connection::Postgres(_) => {
+            "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'meta'"
+        }
+    };
+    if connection.fetch(is_there, |_| {}).await.map_err(opening)?.is_empty() {
         return Ok(());
     }
     let (mut found, mut readable_by) = (SCHEMA, SCHEMA);
-    let rows = sqlx::query("SELECT name, value FROM meta WHERE name IN ('schema', 'readable_by')");
-    for row in rows.fetch_all(connection).await.map_err(opening)? {
-        let number = row.get::<String, _>(1).parse().map_err(|_| FleetError::Corrupt {
-            path: path.to_path_buf(),
+    let rows = connection
+        .fetch("SELECT name, value FROM meta WHERE name IN ('schema', 'readable_by')", |_| {})
+        .await
+        .map_err(opening)?;
+    for row in rows {
+        let (name, value): (String, String) =
+            (row.try_get(0).map_err(opening)?, row.try_get(1).map_err(opening)?);
+        let number = value.parse().map_err(|_| FleetError::Corrupt {
+            place: place.to_string(),
             reason: "its format is not a number".to_owned(),
         })?;
-        match row.get::<&str, _>(0) {
+        match &*name {
             "schema" => found = number,
             _ => readable_by = number,
         }
     }
     if readable_by > SCHEMA {
-        return Err(FleetError::Newer { path: path.to_path_buf(), found, readable_by, understood: SCHEMA });
+        let place = place.to_string();
+        return Err(FleetError::Newer { place, found, readable_by, understood: SCHEMA });
     }
     Ok(())
 }
@@ -98,14 +160,11 @@ pub(crate) async fn custom_id_key(
     connection: &mut Connection,
     fresh: [u8; 32],
 ) -> Result<[u8; 32], sqlx::Error> {
-    sqlx::query("INSERT INTO meta (name, value) VALUES ('custom_id_key', $1) ON CONFLICT (name) DO NOTHING")
-        .bind(hex::encode(fresh))
-        .execute(&mut *connection)
-        .await?;
-    let row =
-        sqlx::query("SELECT value FROM meta WHERE name = 'custom_id_key'").fetch_one(connection).await?;
+    let make = "INSERT INTO meta (name, value) VALUES ('custom_id_key', $1) ON CONFLICT (name) DO NOTHING";
+    connection.execute(make, |v| _ = v.add(hex::encode(fresh))).await?;
+    let rows = connection.fetch("SELECT value FROM meta WHERE name = 'custom_id_key'", |_| {}).await?;
+    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
     let mut key = [0; 32];
-    hex::decode_to_slice(row.try_get::<&str, _>(0)?, &mut key)
-        .map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
+    hex::decode_to_slice(row.try_get::<&str>(0)?, &mut key).map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
     Ok(key)
 }

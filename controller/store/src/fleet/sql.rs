@@ -2,16 +2,6 @@
 
 use std::collections::HashMap;
 
-use sluice_core::{
-    digest::Digest,
-    ids::ChannelName,
-    memory::{Failed, Override, OverrideBy},
-    native::NativeVersion,
-    outcome::Attempts,
-    request::DeviceKey,
-};
-use sqlx::Row as _;
-
 use super::{
     dialect::{Connection, ListStatement, Row, Values},
     hot::Key,
@@ -19,8 +9,16 @@ use super::{
         About, DeviceRow, EventId, EventRow, FailedRow, First, OutcomeRow, OverrideRow, chosen_by,
         gaps_from_bytes, gaps_to_bytes,
     },
-    registry::{Dirty, Registry},
+    registry::{Dirty, KnownVersion, Registry},
     remembered::{Learned, Remembered},
+};
+use sluice_core::{
+    digest::Digest,
+    ids::ChannelName,
+    memory::{Failed, Override, OverrideBy},
+    native::NativeVersion,
+    outcome::Attempts,
+    request::DeviceKey,
 };
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
@@ -100,6 +98,9 @@ static OVERRIDES: ListStatement = ListStatement {
            at = excluded.at, expires = excluded.expires",
 };
 
+static DELETE_SEGMENTS: ListStatement =
+    ListStatement { head: "DELETE FROM segments WHERE id IN (", columns: 1, tail: ")" };
+
 /// An outcome's key.
 pub(crate) type OutcomeKey = (Key, String);
 
@@ -108,8 +109,13 @@ pub(crate) async fn write_names(connection: &mut Connection, dirty: &Dirty) -> R
         values.add(i64::from(app.id)).add(&*app.name);
     })
     .await?;
+    // A version that got another bundle stands there twice, and one statement changes a row once: the last one counts.
+    let mut latest: HashMap<(u32, &str), &KnownVersion> = HashMap::with_capacity(dirty.versions.len());
+    latest.extend(dirty.versions.iter().map(|known| ((known.app, &*known.version), &**known)));
+    let mut latest: Vec<&KnownVersion> = latest.into_values().collect();
+    latest.sort_unstable_by(|a, b| (a.app, &a.version).cmp(&(b.app, &b.version)));
     VERSIONS
-        .write(connection, &dirty.versions, |known, values| {
+        .write(connection, &latest, |known, values| {
             values.add(i64::from(known.app)).add(&*known.version).add(&known.digest.as_bytes()[..]);
             values.add(known.first).add(known.last());
         })
@@ -233,11 +239,22 @@ pub(crate) async fn write_overrides(connection: &mut Connection, rows: &[Overrid
     write.await.map(drop)
 }
 
+/// Notes that a segment is taken in; false when it was before.
+pub(crate) async fn admit_segment(connection: &mut Connection, id: &[u8; 16], now: i64) -> Result<bool> {
+    let admit = "INSERT INTO segments (id, ingested) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    let added = connection.execute(admit, |values| _ = values.add(&id[..]).add(now)).await?;
+    Ok(added == 1)
+}
+
+/// Forgets segments whose objects are gone.
+pub(crate) async fn forget_segments(connection: &mut Connection, ids: &[[u8; 16]]) -> Result<()> {
+    let forget = DELETE_SEGMENTS.write(connection, ids, |id, values| _ = values.add(&id[..]));
+    forget.await.map(drop)
+}
+
 pub(crate) async fn delete_override(connection: &mut Connection, key: &Key) -> Result<()> {
-    sqlx::query("DELETE FROM overrides WHERE app = $1 AND device = $2")
-        .bind(i64::from(key.app))
-        .bind(&key.device.as_bytes()[..])
-        .execute(connection)
+    connection
+        .execute("DELETE FROM overrides WHERE app = $1 AND device = $2", |values| bind_key(key, values))
         .await
         .map(drop)
 }
@@ -252,31 +269,37 @@ pub(crate) struct Loaded {
 /// Reads what is held in memory.
 pub(crate) async fn load(connection: &mut Connection, now: i64) -> Result<Loaded> {
     let mut loaded = Loaded { apps: Vec::new(), versions: Vec::new(), learned: Vec::new() };
-    for row in sqlx::query("SELECT id, name FROM apps").fetch_all(&mut *connection).await? {
+    for row in connection.fetch("SELECT id, name FROM apps", |_| {}).await? {
         loaded.apps.push((small(row.try_get(0)?)?, row.try_get(1)?));
     }
-    let versions = sqlx::query("SELECT app, version, digest, first_offered, last_offered FROM versions");
-    for row in versions.fetch_all(&mut *connection).await? {
+    let versions = "SELECT app, version, digest, first_offered, last_offered FROM versions";
+    for row in connection.fetch(versions, |_| {}).await? {
         let (app, digest) = (small(row.try_get(0)?)?, digest(row.try_get(2)?)?);
         loaded.versions.push((app, row.try_get(1)?, digest, row.try_get(3)?, row.try_get(4)?));
     }
-    let chosen = sqlx::query("SELECT app, device, channel, chosen_by, expires FROM overrides");
-    for row in chosen.fetch_all(&mut *connection).await? {
-        let by =
-            if row.try_get::<&str, _>(3)? == "device" { OverrideBy::Device } else { OverrideBy::Support };
-        // A name that a newer release allowed and this one does not is as good as none.
-        let Ok(channel) = row.try_get::<&str, _>(2)?.parse::<ChannelName>() else { continue };
-        let chosen = Learned::Override(Override { channel, by }, row.try_get(4)?);
-        loaded.learned.push((key_of(&row, 0, 1)?, chosen));
-    }
-    let failed = sqlx::query("SELECT app, device, digest, native, at FROM failed WHERE at > $1 ORDER BY at");
-    let since = now - sluice_core::memory::FAILED_FOR_SECONDS;
-    for row in failed.bind(since).fetch_all(connection).await? {
-        let native = row.try_get::<&str, _>(3)?.parse().unwrap_or(NativeVersion::ZERO);
-        let failed = Failed { digest: digest(row.try_get(2)?)?, native, at: row.try_get(4)? };
-        loaded.learned.push((key_of(&row, 0, 1)?, Learned::Failed(failed)));
-    }
+    loaded.learned = learned(connection, now).await?;
     Ok(loaded)
+}
+
+/// Reads what is remembered of devices.
+pub(crate) async fn learned(connection: &mut Connection, now: i64) -> Result<Vec<(Key, Learned)>> {
+    let mut learned = Vec::new();
+    let chosen = "SELECT app, device, channel, chosen_by, expires FROM overrides";
+    for row in connection.fetch(chosen, |_| {}).await? {
+        let by = if row.try_get::<&str>(3)? == "device" { OverrideBy::Device } else { OverrideBy::Support };
+        // A name that a newer release allowed and this one does not is as good as none.
+        let Ok(channel) = row.try_get::<&str>(2)?.parse::<ChannelName>() else { continue };
+        let chosen = Learned::Override(Override { channel, by }, row.try_get(4)?);
+        learned.push((key_of(&row, 0, 1)?, chosen));
+    }
+    let failed = "SELECT app, device, digest, native, at FROM failed WHERE at > $1 ORDER BY at";
+    let since = now - sluice_core::memory::FAILED_FOR_SECONDS;
+    for row in connection.fetch(failed, |values| _ = values.add(since)).await? {
+        let native = row.try_get::<&str>(3)?.parse().unwrap_or(NativeVersion::ZERO);
+        let failed = Failed { digest: digest(row.try_get(2)?)?, native, at: row.try_get(4)? };
+        learned.push((key_of(&row, 0, 1)?, Learned::Failed(failed)));
+    }
+    Ok(learned)
 }
 
 impl Loaded {
@@ -307,7 +330,7 @@ fn key_of(row: &Row, app: usize, device: usize) -> Result<Key> {
 }
 
 fn device_of(row: &Row) -> Result<DeviceRow> {
-    let custom_id = row.try_get::<Option<&[u8]>, _>(14)?.map(sixteen).transpose()?;
+    let custom_id = row.try_get::<Option<&[u8]>>(14)?.map(sixteen).transpose()?;
     let about = About {
         platform: sluice_core::channel::Platform::from_name(row.try_get(6)?).map_or("", |p| p.name()),
         plugin: row.try_get(7)?,
@@ -315,8 +338,8 @@ fn device_of(row: &Row) -> Result<DeviceRow> {
         os: row.try_get(9)?,
         running: row.try_get(10)?,
         channel: row.try_get(11)?,
-        production: row.try_get::<i64, _>(12)? != 0,
-        emulator: row.try_get::<i64, _>(13)? != 0,
+        production: row.try_get::<i64>(12)? != 0,
+        emulator: row.try_get::<i64>(13)? != 0,
         custom_id,
     };
     Ok(DeviceRow {
@@ -325,14 +348,14 @@ fn device_of(row: &Row) -> Result<DeviceRow> {
         sessions: row.try_get(4)?,
         gaps: gaps_from_bytes(row.try_get(5)?),
         about,
-        offered: row.try_get::<Option<String>, _>(15)?.zip(row.try_get::<Option<i64>, _>(16)?),
+        offered: row.try_get::<Option<String>>(15)?.zip(row.try_get::<Option<i64>>(16)?),
     })
 }
 
 fn outcome_of(row: &Row) -> Result<OutcomeRow> {
     let first = |at: usize| -> Result<Option<First>> {
         let action: Option<String> = row.try_get(at + 1)?;
-        Ok(row.try_get::<Option<i64>, _>(at)?.map(|at| First { at, action: action.unwrap_or_default() }))
+        Ok(row.try_get::<Option<i64>>(at)?.map(|at| First { at, action: action.unwrap_or_default() }))
     };
     Ok(OutcomeRow {
         trial_at: row.try_get(3)?,
@@ -341,7 +364,7 @@ fn outcome_of(row: &Row) -> Result<OutcomeRow> {
         install: first(7)?,
         attempts: Attempts { count: small(row.try_get(9)?)?, last: row.try_get(10)? },
         health: first(11)?,
-        evidence: row.try_get::<i64, _>(13)? != 0,
+        evidence: row.try_get::<i64>(13)? != 0,
     })
 }
 

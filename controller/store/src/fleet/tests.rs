@@ -89,10 +89,10 @@ async fn formats_of_later_releases() {
     fleet.check_in(&check(1, hands.now(), "1.0.0", None));
     fleet.close().await.unwrap();
     // The next release added something that this one can live with.
-    set_meta(&file.path(), "UPDATE meta SET value = '2' WHERE name = 'schema'").await;
+    set_meta(&file.path(), "UPDATE meta SET value = '3' WHERE name = 'schema'").await;
     set_meta(&file.path(), "ALTER TABLE devices ADD COLUMN tomorrow TEXT").await;
     let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-                 VALUES (2, 'tomorrow', 1, x'00', 0)";
+                 VALUES (3, 'tomorrow', 1, x'00', 0)";
     set_meta(&file.path(), later).await;
     let fleet = Fleet::open(&file.path(), hands.clock()).await.unwrap();
     fleet.check_in(&check(1, hands.now(), "1.0.1", None));
@@ -103,7 +103,7 @@ async fn formats_of_later_releases() {
     set_meta(&file.path(), "UPDATE meta SET value = '7' WHERE name IN ('schema', 'readable_by')").await;
     let refused = Fleet::open(&file.path(), hands.clock()).await.unwrap_err();
     assert!(
-        matches!(refused, FleetError::Newer { found: 7, readable_by: 7, understood: 1, .. }),
+        matches!(refused, FleetError::Newer { found: 7, readable_by: 7, understood: 2, .. }),
         "{refused}"
     );
     assert!(refused.to_string().contains("newer release"));

@@ -5,26 +5,26 @@
 
 use std::{
     collections::HashSet,
-    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use sluice_core::memory::Failed;
-use sqlx::Connection as _;
 use tokio::time::Instant;
 
 use super::{
     Shared,
     apply::{Batch, Report},
-    dialect::{self, Connection},
+    dialect::{Connection, PATIENCE, within},
     error::FleetError,
-    hot::Contact,
+    hot::{Contact, Key},
+    model::OverrideRow,
+    place::Place,
     queue::{Job, Pending, Taken},
     registry::Dirty,
     remembered::Learned,
     retention::Cleanup,
-    schema::Lock,
+    schema::{self, Holder, Lock},
     sql,
     types::Accepted,
 };
@@ -35,11 +35,14 @@ const BREATH: Duration = Duration::from_millis(50);
 /// The writer's own state.
 pub(crate) struct Writer {
     shared: Arc<Shared>,
-    path: PathBuf,
+    place: Place,
+    holder: Holder,
     connection: Option<Connection>,
     cleanup: Cleanup,
     /// The newest commit failed.
     failing: bool,
+    /// Another process took the store over; nothing is written any more.
+    over: bool,
     /// Given back when the writer ends.
     _lock: Lock,
 }
@@ -48,20 +51,52 @@ pub(crate) struct Writer {
 #[derive(Default)]
 struct Done {
     accepted: Vec<Vec<Accepted>>,
-    learned: Vec<(super::hot::Key, Learned)>,
+    /// For each segment whether it was new.
+    ingested: Vec<bool>,
+    learned: Vec<(Key, Learned)>,
     events_new: u64,
     events_duplicate: u64,
     configuration_failures: u64,
 }
 
+impl Done {
+    /// Puts a device on a channel, or takes it off.
+    async fn choose(
+        &mut self,
+        connection: &mut Connection,
+        key: &Key,
+        row: Option<&OverrideRow>,
+    ) -> Result<(), sqlx::Error> {
+        self.learned.push(match row {
+            Some(row) => {
+                sql::write_overrides(connection, std::slice::from_ref(row)).await?;
+                (*key, Learned::Override(row.chosen.clone(), row.expires))
+            }
+            None => {
+                sql::delete_override(connection, key).await?;
+                (*key, Learned::NoOverride)
+            }
+        });
+        Ok(())
+    }
+}
+
 impl Writer {
-    pub(crate) fn new(shared: Arc<Shared>, path: PathBuf, connection: Connection, lock: Lock) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        place: Place,
+        holder: Holder,
+        connection: Connection,
+        lock: Lock,
+    ) -> Self {
         Self {
             shared,
-            path,
+            place,
+            holder,
             connection: Some(connection),
             cleanup: Cleanup::default(),
             failing: false,
+            over: false,
             _lock: lock,
         }
     }
@@ -77,6 +112,13 @@ impl Writer {
                 let end = self.close().await;
                 self.shared.queue.shut(&FleetError::Closed);
                 drop(reply.send(end));
+                return;
+            }
+            if self.over {
+                let error = FleetError::TakenOver { place: self.place.to_string() };
+                self.shared.counters.fail(error.to_string());
+                tracing::error!(%error, "the fleet store writes no more");
+                self.shared.queue.shut(&error);
                 return;
             }
             if Instant::now() >= next {
@@ -102,7 +144,14 @@ impl Writer {
                 if std::mem::take(&mut self.failing) {
                     tracing::info!("the fleet store can write again");
                 }
-                let Done { accepted, learned, events_new, events_duplicate, configuration_failures } = done;
+                let Done {
+                    accepted,
+                    ingested,
+                    learned,
+                    events_new,
+                    events_duplicate,
+                    configuration_failures,
+                } = done;
                 for (key, learned) in learned {
                     self.shared.remembered.learn(key, learned);
                 }
@@ -110,7 +159,7 @@ impl Writer {
                 counters.events_new.fetch_add(events_new, Ordering::Relaxed);
                 counters.events_duplicate.fetch_add(events_duplicate, Ordering::Relaxed);
                 counters.configuration_failures.fetch_add(configuration_failures, Ordering::Relaxed);
-                self.answer(jobs, accepted).await
+                self.answer(jobs, accepted, ingested).await
             }
             Err(error) => {
                 let error = FleetError::from(error);
@@ -145,16 +194,19 @@ impl Writer {
         &mut self,
         jobs: Vec<Job>,
         accepted: Vec<Vec<Accepted>>,
+        ingested: Vec<bool>,
     ) -> Option<super::queue::Reply<()>> {
-        let mut accepted = accepted.into_iter();
+        let (mut accepted, mut ingested) = (accepted.into_iter(), ingested.into_iter());
         let mut closing = None;
         for job in jobs {
             // A caller that went away does not want the answer.
             match job {
                 Job::Record(_, reply) => drop(reply.send(Ok(accepted.next().unwrap_or_default()))),
-                Job::Choose(_, reply) | Job::Unchoose(_, reply) | Job::Flush(reply) => {
-                    drop(reply.send(Ok(())));
-                }
+                Job::Ingest(_, reply) => drop(reply.send(Ok(ingested.next().unwrap_or_default()))),
+                Job::Choose(_, reply)
+                | Job::Unchoose(_, reply)
+                | Job::Forget(_, reply)
+                | Job::Flush(reply) => drop(reply.send(Ok(()))),
                 Job::Cleanup(reply) => {
                     let before = self.shared.counters.removed_rows.load(Ordering::Relaxed);
                     self.cleanup = Cleanup::default();
@@ -187,26 +239,48 @@ impl Writer {
         dirty: &Dirty,
     ) -> Result<Done, sqlx::Error> {
         let mut connection = self.take_connection().await?;
-        let result = async {
-            dialect::begin(&mut connection).await?;
-            let done = write(&self.shared, &mut connection, check_ins, jobs, dirty).await?;
-            dialect::commit(&mut connection).await?;
-            Ok(done)
-        }
-        .await;
+        let result = self
+            .patiently(async {
+                connection.begin().await?;
+                let done = write(&self.shared, &mut connection, check_ins, jobs, dirty).await?;
+                connection.commit().await?;
+                Ok(done)
+            })
+            .await;
         match &result {
             Ok(_) => self.connection = Some(connection),
             // Rolls back whatever is left. Nothing can be done about a failure to close.
-            Err(_) => drop(connection.close().await),
+            Err(_) => drop(self.patiently(connection.close()).await),
         }
         result
     }
 
-    async fn take_connection(&mut self) -> Result<Connection, sqlx::Error> {
-        match self.connection.take() {
-            Some(connection) => Ok(connection),
-            None => dialect::connect(&self.path, &self.shared.limits).await,
+    /// A file answers or fails; a server may do neither.
+    async fn patiently<T>(
+        &self,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        match self.place {
+            Place::File(_) => work.await,
+            Place::Server(_) => within(PATIENCE, work).await,
         }
+    }
+
+    async fn take_connection(&mut self) -> Result<Connection, sqlx::Error> {
+        if let Some(connection) = self.connection.take() {
+            return Ok(connection);
+        }
+        let reopened = schema::reopen(&self.place, self.holder, &self.shared.limits);
+        let Some(mut connection) = self.patiently(reopened).await? else {
+            self.over = true;
+            return Err(sqlx::Error::PoolClosed);
+        };
+        // The commit that was cut off may have happened: what it taught is only in the database.
+        let now = (self.shared.clock)();
+        for (key, learned) in self.patiently(sql::learned(&mut connection, now)).await? {
+            self.shared.remembered.learn(key, learned);
+        }
+        Ok(connection)
     }
 
     /// One bite. True when there is more to do at once.
@@ -231,7 +305,7 @@ impl Writer {
     async fn close(&mut self) -> Result<(), FleetError> {
         let Some(mut connection) = self.connection.take() else { return Ok(()) };
         self.shared.readers.close().await;
-        dialect::checkpoint(&mut connection).await?;
+        connection.checkpoint().await?;
         connection.close().await.map_err(FleetError::from)
     }
 }
@@ -246,21 +320,32 @@ async fn write(
 ) -> Result<Done, sqlx::Error> {
     let mut done = Done::default();
     sql::write_names(connection, dirty).await?;
+    let mut gathered = Vec::new();
     for job in jobs {
         match job {
-            Job::Choose(row, _) => {
-                sql::write_overrides(connection, std::slice::from_ref(row)).await?;
-                done.learned.push((row.key, Learned::Override(row.chosen.clone(), row.expires)));
+            Job::Choose(row, _) => done.choose(connection, &row.key, Some(row)).await?,
+            Job::Unchoose(key, _) => done.choose(connection, key, None).await?,
+            Job::Ingest(segment, _) => {
+                let new = sql::admit_segment(connection, &segment.id, (shared.clock)()).await?;
+                done.ingested.push(new);
+                if new {
+                    for (key, row) in &segment.choices {
+                        done.choose(connection, key, row.as_ref()).await?;
+                    }
+                    gathered.push(&**segment);
+                }
             }
-            Job::Unchoose(key, _) => {
-                sql::delete_override(connection, key).await?;
-                done.learned.push((*key, Learned::NoOverride));
-            }
-            _ => {}
+            Job::Forget(ids, _) => sql::forget_segments(connection, ids).await?,
+            Job::Record(..) | Job::Flush(_) | Job::Cleanup(_) | Job::Close(_) => {}
         }
     }
-    let records =
-        || jobs.iter().filter_map(|job| if let Job::Record(reports, _) = job { Some(reports) } else { None });
+    let here =
+        jobs.iter().filter_map(|job| if let Job::Record(reports, _) = job { Some(reports) } else { None });
+    // In the order of the answers; those that came by segments wait for none.
+    let batches: Vec<&Vec<Report>> = here.chain(gathered.iter().map(|segment| &segment.reports)).collect();
+    let records = || batches.iter().copied();
+    let check_ins: Vec<&Pending> =
+        check_ins.iter().chain(gathered.iter().flat_map(|segment| &segment.check_ins)).collect();
     let mut batch = Batch::default();
 
     // Which devices: those that checked in, those whose events mean something, and those that came back.
@@ -278,7 +363,7 @@ async fn write(
         }
     }
     batch.devices = sql::devices(connection, &sorted(keys)).await?;
-    for pending in check_ins {
+    for pending in &check_ins {
         batch.check_in(pending);
     }
     for (key, since, at) in contacts {
@@ -303,7 +388,7 @@ async fn write(
 
     // What that says about versions.
     let mut wanted: HashSet<sql::OutcomeKey> = HashSet::new();
-    let running = |pending: &Pending| (pending.key, pending.about.running.clone());
+    let running = |pending: &&Pending| (pending.key, pending.about.running.clone());
     wanted.extend(check_ins.iter().filter(|pending| pending.runs_known).map(running));
     wanted.extend(
         fresh.iter().filter_map(|(report, target)| Some((report.key, target.as_ref()?.version.to_string()))),
