@@ -1,7 +1,8 @@
 //! The admin side: health, metrics, and an API for people and tools. It listens on the loopback interface unless told
 //! otherwise.
 //!
-//! Health and metrics need no token and tell nothing of devices. Everything under `/api/` needs the bearer token.
+//! Health and metrics need no token and tell nothing of devices. Everything under `/api/` needs a bearer token;
+//! [`Authorise`] says whose.
 
 use std::sync::Arc;
 
@@ -19,11 +20,13 @@ use utoipa::{OpenApi as _, ToSchema};
 
 use crate::{metrics, site::Site};
 
+mod authorise;
 mod explain;
 mod openapi;
 mod ready;
 mod token;
 
+pub use authorise::{Authorise, Refusal};
 pub use openapi::document as openapi;
 pub use ready::Readiness;
 pub use token::{Token, WeakToken};
@@ -34,7 +37,7 @@ use crate::device::DeviceServer;
 #[derive(Debug)]
 pub struct Admin {
     device: Arc<DeviceServer>,
-    token: Token,
+    people: Box<dyn Authorise>,
     /// Cancelled when the program is about to stop: it is not ready any more.
     stopping: CancellationToken,
 }
@@ -65,8 +68,12 @@ impl IntoResponse for ApiError {
 
 impl Admin {
     /// The admin side of a device server.
-    pub fn new(device: Arc<DeviceServer>, token: Token, stopping: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { device, token, stopping })
+    pub fn new(
+        device: Arc<DeviceServer>,
+        people: impl Authorise + 'static,
+        stopping: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self { device, people: Box::new(people), stopping })
     }
 
     /// What the admin listener serves.
@@ -92,20 +99,10 @@ impl Admin {
 }
 
 async fn authorise(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
-    if admin.token.is_in(request.headers()) {
-        return next.run(request).await;
+    match admin.people.authorise(authorise::bearer(request.headers())).await {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
     }
-    let error = ApiError::new(
-        StatusCode::UNAUTHORIZED,
-        "unauthorized",
-        "send the header `Authorization: Bearer <token>` with the token from the file that the program made under its \
-         data directory",
-    );
-    let mut response = error.into_response();
-    response
-        .headers_mut()
-        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"sluice\""));
-    response
 }
 
 /// Nothing of the admin side is kept, framed or taken for another type.
@@ -159,6 +156,8 @@ async fn scrape(State(admin): State<Arc<Admin>>) -> Response {
     responses(
         (status = 200, description = "The state of repositories, releases and channels", body = openapi::Status),
         (status = 401, description = "No token, or a wrong one", body = ApiError),
+        (status = 403, description = "A token of somebody who may not read", body = ApiError),
+        (status = 503, description = "The cluster cannot be asked whose token it is", body = ApiError),
     ),
     security(("token" = []))
 )]

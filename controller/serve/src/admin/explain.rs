@@ -118,8 +118,9 @@ const MOST: usize = 64 * 1024;
     responses(
         (status = 200, description = "The answer, and why", body = Explanation),
         (status = 401, description = "No token, or a wrong one", body = ApiError),
+        (status = 403, description = "A token of somebody who may not read", body = ApiError),
         (status = 413, description = "More than 64 KiB"),
-        (status = 503, description = "The fleet store cannot be read", body = ApiError),
+        (status = 503, description = "The fleet store cannot be read, or the cluster cannot be asked whose token it is", body = ApiError),
     ),
     security(("token" = []))
 )]
