@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::{
-        fs::{MetadataExt as _, chown},
+        fs::{MetadataExt as _, PermissionsExt as _, chown},
         process::CommandExt as _,
     },
     path::{Path, PathBuf},
@@ -36,6 +36,8 @@ impl Folder {
         };
         let path = tempfile::Builder::new()
             .prefix(&format!("sluice-{part}-"))
+            // It holds keys and passwords.
+            .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(&parent)
             .unwrap_or_else(|error| panic!("a folder in {}: {error}", parent.display()))
             .keep();
