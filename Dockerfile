@@ -25,8 +25,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --release --locked --package sluice \
     && install -D --mode=0755 --strip target/release/sluice /out/usr/local/bin/sluice
-# A volume that the container's user may write.
-RUN install -d --mode=0750 --owner=65532 --group=65532 /out/data
+# Where data is kept when nothing is mounted there.
+RUN install -d --mode=0750 /out/data
 
 FROM ${RUNTIME_IMAGE}
 ARG VERSION=0.0.0
@@ -35,7 +35,8 @@ LABEL org.opencontainers.image.title="Sluice" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.source="https://github.com/sluice-dev/sluice" \
       org.opencontainers.image.version="${VERSION}"
-COPY --from=build /out/ /
+COPY --from=build /out/usr/local/bin/sluice /usr/local/bin/sluice
+COPY --from=build --chown=65532:65532 /out/data /data
 USER 65532:65532
 EXPOSE 8080 8081 8082
 ENTRYPOINT ["/usr/local/bin/sluice"]

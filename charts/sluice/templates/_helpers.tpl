@@ -82,14 +82,17 @@ app.kubernetes.io/part-of: sluice
 {{- end -}}
 {{- end -}}
 
-{{/* How devices reach the server: as told, else through the routes of this chart, else from within the cluster. */}}
+{{/*
+How devices reach the server: as told, else through the routes of this chart, else from within the cluster. A route for every
+name of a domain does not say which one devices use.
+*/}}
 {{- define "sluice.publicUrl" -}}
 {{- $devices := .Values.devices -}}
 {{- if $devices.publicUrl -}}
 {{- $devices.publicUrl | trimSuffix "/" -}}
-{{- else if and $devices.ingress.enabled $devices.ingress.host -}}
+{{- else if and $devices.ingress.enabled (not (contains "*" $devices.ingress.host)) -}}
 {{- printf "%s://%s" (ternary "https" "http" (ne $devices.ingress.tlsSecret "")) $devices.ingress.host -}}
-{{- else if and $devices.httpRoute.enabled $devices.httpRoute.hostnames -}}
+{{- else if and $devices.httpRoute.enabled (not (contains "*" (first $devices.httpRoute.hostnames | default "*"))) -}}
 {{- printf "https://%s" (first $devices.httpRoute.hostnames) -}}
 {{- else -}}
 {{- include "sluice.insideUrl" . -}}
