@@ -37,7 +37,7 @@ struct Permissions {
 
 #[derive(Deserialize)]
 struct Given {
-    token: SecretString,
+    token: String,
     expires_at: Timestamp,
 }
 
@@ -74,7 +74,7 @@ pub(super) async fn token(app: &GitHubApp, now: Timestamp) -> Result<Token, GitH
     if status.is_success() {
         let given: Given = serde_json::from_slice(&body)
             .map_err(|_| unavailable("its answer holds no token; is this the address of its API?".into()))?;
-        return Ok(Token { secret: given.token, ends: given.expires_at.min(now + LONGEST) });
+        return Ok(Token { secret: given.token.into(), ends: given.expires_at.min(now + LONGEST) });
     }
     let detail = match serde_json::from_slice::<Refusal>(&body) {
         Ok(refusal) => said(&refusal.message, &claim),
