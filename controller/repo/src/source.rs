@@ -106,6 +106,7 @@ pub enum Poll {
 #[derive(Debug)]
 pub struct Source {
     settings: SourceSettings,
+    access: Mutex<Access>,
     shared: Arc<Shared>,
     repack_at: usize,
     last: Mutex<Option<CommitId>>,
@@ -135,7 +136,8 @@ impl Mirrors {
         settings.access.check(&settings.url)?;
         let shared = self.shared(&name(&settings));
         let last = Mutex::new(settings.known);
-        Ok(Source { settings, shared, repack_at: self.inner.repack_at, last })
+        let access = Mutex::new(std::mem::take(&mut settings.access));
+        Ok(Source { settings, access, shared, repack_at: self.inner.repack_at, last })
     }
 
     fn shared(&self, name: &str) -> Arc<Shared> {
@@ -197,7 +199,7 @@ impl Source {
             url: settings.url.as_str().to_owned(),
             shown: settings.url.to_string(),
             reference: settings.reference.clone(),
-            access: settings.access.wire(&settings.url),
+            access: lock(&self.access).wire(&settings.url),
             previous,
             limit: settings.limit,
             repack_at: self.repack_at,
@@ -231,7 +233,14 @@ impl Source {
         *lock(&self.last)
     }
 
-    /// What is followed.
+    /// Reaches the repository in another way from the next look on: credentials are rotated.
+    pub fn set_access(&self, access: Access) -> Result<(), SettingsError> {
+        access.check(&self.settings.url)?;
+        *lock(&self.access) = access;
+        Ok(())
+    }
+
+    /// What is followed. Its `access` is empty: that may change, and is nobody else's concern.
     pub fn settings(&self) -> &SourceSettings {
         &self.settings
     }
