@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -165,6 +165,7 @@ pub(crate) struct Cache {
     namespaces: Mutex<HashMap<String, Arc<Namespace>>>,
     synced: [AtomicBool; 2],
     trouble: Mutex<[Option<String>; 2]>,
+    writes: AtomicU64,
 }
 
 fn slot(kind: Kind) -> usize {
@@ -175,6 +176,11 @@ fn slot(kind: Kind) -> usize {
 }
 
 impl Cache {
+    /// How many objects and statuses this program wrote.
+    pub(crate) fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+
     /// One namespace, for as long as the process lives.
     pub(crate) fn namespace(&self, name: &str) -> Arc<Namespace> {
         Arc::clone(lock(&self.namespaces).entry(name.to_owned()).or_default())
@@ -193,6 +199,7 @@ impl Cache {
 
     /// Notes the answer to a write of this program's own, which is news to nobody.
     pub(crate) fn wrote(&self, namespace: &str, held: Held) {
+        self.writes.fetch_add(1, Ordering::Relaxed);
         self.namespace(namespace).put(held);
     }
 

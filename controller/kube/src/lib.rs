@@ -28,5 +28,5 @@ pub mod tunnel;
 mod watch;
 
 pub use hooks::Hooks;
-pub use operator::{Health, Operator, OperatorParts};
+pub use operator::{FleetSource, Health, Operator, OperatorParts};
 pub use watch::Scope;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use async_trait::async_trait;
 use jiff::Timestamp;
 use kube::{
     Client,
@@ -19,7 +20,10 @@ use sluice_core::{snapshot::Snapshot, status::Status};
 use sluice_crds::{Channel, Release};
 use sluice_engine::BundlePolicy;
 use sluice_repo::Mirrors;
-use sluice_store::{control::BundleStore, fleet::Fleet};
+use sluice_store::{
+    control::BundleStore,
+    fleet::{Fleet, FleetError},
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -47,8 +51,8 @@ pub struct OperatorParts {
     pub lease: LeaseSettings,
     /// The bundle store.
     pub store: Arc<BundleStore>,
-    /// The fleet store.
-    pub fleet: Arc<Fleet>,
+    /// The fleet store, which the leader has open.
+    pub fleet: Arc<dyn FleetSource>,
     /// What devices are answered from.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// What the installation says of itself: all Repositories together.
@@ -59,6 +63,16 @@ pub struct OperatorParts {
     pub bundles: BundlePolicy,
     /// Webhooks, for whoever listens.
     pub hooks: Hooks,
+}
+
+/// Opens the fleet store for a leader. One process has it at a time.
+#[async_trait]
+pub trait FleetSource: Send + Sync {
+    /// The store, opened if it is not.
+    async fn open(&self) -> Result<Arc<Fleet>, FleetError>;
+
+    /// Lets go of it when the term ends.
+    async fn close(&self);
 }
 
 /// What everything of one operator shares.
@@ -136,6 +150,11 @@ impl Health {
         self.0.leads.load(Ordering::Acquire)
     }
 
+    /// Objects and statuses that were written.
+    pub fn writes(&self) -> u64 {
+        self.0.cache.writes()
+    }
+
     /// What stands between the operator and the API server; nothing while all is well. Devices are answered all the
     /// same.
     pub fn trouble(&self) -> Vec<String> {
@@ -201,6 +220,7 @@ impl Operator {
             // What the term's futures did has ended with them.
             health.0.leads.store(false, Ordering::Release);
             tracing::info!(identity = parts.lease.identity, "this replica leads no more");
+            parts.fleet.close().await;
             leadership.release().await;
         }
     }
@@ -217,6 +237,15 @@ async fn term(parts: &OperatorParts, health: &Health) {
             }
         }
     };
+    let fleet = loop {
+        match parts.fleet.open().await {
+            Ok(fleet) => break fleet,
+            Err(error) => {
+                tracing::warn!(%error, "the term cannot begin: the fleet store cannot be opened");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    };
     tracing::info!(epoch, "the term begins");
     health.0.leads.store(true, Ordering::Release);
     let reporter =
@@ -227,7 +256,7 @@ async fn term(parts: &OperatorParts, health: &Health) {
         repositories: Arc::clone(&health.0.repositories),
         recorder: Recorder::new(parts.client.clone(), reporter),
         store: Arc::clone(&parts.store),
-        fleet: Arc::clone(&parts.fleet),
+        fleet,
         snapshot: Arc::clone(&parts.snapshot),
         mirrors: parts.mirrors.clone(),
         bundles: parts.bundles.clone(),

@@ -1,11 +1,13 @@
-//! Talking to the admin address of a running server.
+//! Talking to the admin address of a running server: on this machine, at a URL, or in a cluster.
 
 use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
+use http::{Method, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
+use sluice_kube::tunnel::Place;
 
-use crate::args::AdminArgs;
+use crate::{args::AdminArgs, commands::connect};
 
 /// Name of the token file under the data directory.
 pub(crate) const TOKEN_FILE: &str = "admin-token";
@@ -13,15 +15,25 @@ pub(crate) const TOKEN_FILE: &str = "admin-token";
 pub(crate) const URL_FILE: &str = "admin-url";
 
 /// A running server's admin API.
-pub(crate) struct Admin {
-    url: String,
-    token: String,
-    http: reqwest::Client,
+pub(crate) enum Admin {
+    /// At an address, with a constant token.
+    Url { url: String, token: String, http: reqwest::Client },
+    /// In a cluster, by port-forward.
+    Cluster(Place),
 }
 
 impl Admin {
-    /// Finds address and token, by flag or in the data directory.
+    /// Finds the way: by flag, in the data directory, or in a cluster.
     pub(crate) fn new(args: &AdminArgs) -> anyhow::Result<Self> {
+        let elsewhere = match (&args.admin_url, &args.data, &args.token_file) {
+            (Some(_), _, _) => Some("--admin-url"),
+            (None, Some(_), _) => Some("--data"),
+            (None, None, Some(_)) => Some("--token-file"),
+            (None, None, None) => None,
+        };
+        if let Some(place) = args.cluster.place(elsewhere, connect::is_plugin())? {
+            return Ok(Self::Cluster(place));
+        }
         let url = match &args.admin_url {
             Some(url) => url.clone(),
             None => read(args, URL_FILE, "--admin-url")?,
@@ -33,12 +45,16 @@ impl Admin {
             None => read(args, TOKEN_FILE, "--token-file")?,
         };
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
-        Ok(Self { url: url.trim().trim_end_matches('/').to_owned(), token: token.trim().to_owned(), http })
+        Ok(Self::Url {
+            url: url.trim().trim_end_matches('/').to_owned(),
+            token: token.trim().to_owned(),
+            http,
+        })
     }
 
     /// Reads a document of the API.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        self.send(self.http.get(format!("{}{path}", self.url))).await
+        self.send(Method::GET, path, None).await
     }
 
     /// Sends a document to the API and reads the answer.
@@ -47,17 +63,25 @@ impl Admin {
         path: &str,
         body: &impl Serialize,
     ) -> anyhow::Result<T> {
-        self.send(self.http.post(format!("{}{path}", self.url)).json(body)).await
+        self.send(Method::POST, path, Some(serde_json::to_vec(body)?)).await
     }
 
-    async fn send<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> anyhow::Result<T> {
-        let answer = request
-            .bearer_auth(&self.token)
-            .send()
-            .await
-            .with_context(|| format!("no server answers at {}; is `sluice serve` running?", self.url))?;
-        let status = answer.status();
-        let text = answer.text().await.context("the server's answer was cut off")?;
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> anyhow::Result<T> {
+        let (status, text) = match self {
+            Self::Cluster(place) => connect::ask(place, method, path, body).await?,
+            Self::Url { url, token, http } => {
+                let mut request = http.request(method, format!("{url}{path}")).bearer_auth(token);
+                if let Some(body) = body {
+                    request = request.header(header::CONTENT_TYPE, "application/json").body(body);
+                }
+                ask(request, url).await?
+            }
+        };
         if !status.is_success() {
             let message = serde_json::from_str::<serde_json::Value>(&text)
                 .ok()
@@ -69,9 +93,21 @@ impl Admin {
     }
 }
 
+async fn ask(request: reqwest::RequestBuilder, url: &str) -> anyhow::Result<(StatusCode, String)> {
+    let answer = request
+        .send()
+        .await
+        .with_context(|| format!("no server answers at {url}; is `sluice serve` running?"))?;
+    let status = answer.status();
+    Ok((status, answer.text().await.context("the server's answer was cut off")?))
+}
+
 fn read(args: &AdminArgs, name: &str, flag: &str) -> anyhow::Result<String> {
     let data = args.data.as_deref().with_context(|| {
-        format!("say which server: --data DIR is the data directory that it was started with, or give {flag}")
+        format!(
+            "say which server: --data DIR is the data directory that it was started with, --namespace NAME where its \
+             operator runs in a cluster, or give {flag}"
+        )
     })?;
     let path = Path::new(data).join(name);
     fs::read_to_string(&path).with_context(|| {

@@ -2,8 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
+
+use crate::commands::{
+    connect::{self, ClusterArgs},
+    gateway::GatewayArgs,
+    operator::OperatorArgs,
+};
 
 /// Over-the-air updates for hybrid mobile apps, from Git.
 #[derive(Debug, Parser)]
@@ -13,10 +19,25 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+impl Cli {
+    /// What this process was called with. Help and errors name it as the caller did.
+    pub(crate) fn of_this_process() -> Self {
+        let mut command = Self::command();
+        if connect::is_plugin() {
+            command = command.bin_name("kubectl sluice");
+        }
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Follow a Git repository and answer devices, in one process
     Serve(Box<ServeArgs>),
+    /// Run the controllers of a Kubernetes cluster
+    Operator(Box<OperatorArgs>),
+    /// Answer devices from a bundle store that others publish to
+    Gateway(Box<GatewayArgs>),
     /// Check the releases and channels of a directory
     Validate(ValidateArgs),
     /// Show what a running server serves, and what is wrong
@@ -170,6 +191,8 @@ pub(crate) struct AdminArgs {
     /// File with the token, instead of the one in the data directory
     #[arg(long, env = "SLUICE_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
 }
 
 #[derive(Debug, Args)]

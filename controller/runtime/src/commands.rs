@@ -2,8 +2,11 @@
 
 pub(crate) mod client_config;
 pub(crate) mod completions;
+pub(crate) mod connect;
 pub(crate) mod explain;
+pub(crate) mod gateway;
 pub(crate) mod generate;
+pub(crate) mod operator;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod validate;

@@ -11,6 +11,7 @@ use std::{
 
 use ipnet::IpNet;
 use secrecy::SecretString;
+use serde::de::DeserializeOwned;
 use sluice_core::resolve::Owner;
 use sluice_repo::{Credentials, Proxy, Reference, RepositoryUrl, Transport};
 use tracing_subscriber::EnvFilter;
@@ -64,22 +65,26 @@ impl std::error::Error for Mistakes {}
 
 /// Collects mistakes while it turns text into values.
 #[derive(Default)]
-struct Check(Vec<String>);
+pub(crate) struct Check(Vec<String>);
 
 impl Check {
-    fn wrong(&mut self, flag: &str, why: impl fmt::Display) {
+    pub(crate) fn wrong(&mut self, flag: &str, why: impl fmt::Display) {
         self.0.push(format!("--{flag}: {why}"));
     }
 
-    fn keep<T, E: fmt::Display>(&mut self, flag: &str, value: Result<T, E>) -> Option<T> {
+    pub(crate) fn keep<T, E: fmt::Display>(&mut self, flag: &str, value: Result<T, E>) -> Option<T> {
         value.map_err(|e| self.wrong(flag, e)).ok()
     }
 
-    fn parse<T: FromStr<Err: fmt::Display>>(&mut self, flag: &str, text: Option<&str>) -> Option<T> {
+    pub(crate) fn parse<T: FromStr<Err: fmt::Display>>(
+        &mut self,
+        flag: &str,
+        text: Option<&str>,
+    ) -> Option<T> {
         text.and_then(|text| self.keep(flag, text.parse().map_err(|e| format!("`{text}`: {e}"))))
     }
 
-    fn url(&mut self, flag: &str, text: Option<&str>) -> Option<Url> {
+    pub(crate) fn url(&mut self, flag: &str, text: Option<&str>) -> Option<Url> {
         // The text is not repeated: it may hold a password.
         let url: Url = self.keep(flag, text?.parse())?;
         let plain = url.query().is_none() && url.username().is_empty() && url.password().is_none();
@@ -90,9 +95,17 @@ impl Check {
         None
     }
 
-    fn read(&mut self, flag: &str, path: Option<&str>) -> Option<String> {
+    pub(crate) fn read(&mut self, flag: &str, path: Option<&str>) -> Option<String> {
         let path = path?;
         self.keep(flag, std::fs::read_to_string(path).map_err(|e| format!("cannot read {path}: {e}")))
+    }
+
+    /// The settings, if nothing was wrong with any of them.
+    pub(crate) fn finish<T>(self, whole: Option<T>) -> Result<T, Mistakes> {
+        match whole {
+            Some(config) if self.0.is_empty() => Ok(config),
+            _ => Err(Mistakes(self.0)),
+        }
     }
 }
 
@@ -108,7 +121,7 @@ macro_rules! fill {
 pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
     let mut check = Check::default();
     if let Some(path) = args.config.take() {
-        let file = check.keep("config", read_file(&path)).unwrap_or_default();
+        let file = check.keep("config", read_file::<ServeArgs>(&path)).unwrap_or_default();
         fill!(args, file: repository branch tag semver commit path data poll write apps listen admin_listen public_url
             download_url trusted_proxies hook_secret_file tls_cert_file tls_key_file max_connections git_username
             git_password_file git_ssh_key_file git_known_hosts_file git_ca_file git_proxy allow_private_sources log
@@ -146,12 +159,7 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
         address("admin-listen", args.admin_listen.as_deref().unwrap_or("127.0.0.1:8081"), &mut check);
     let public_url = check.url("public-url", args.public_url.as_deref());
     let download_url = check.url("download-url", args.download_url.as_deref());
-    let trusted_proxies = args
-        .trusted_proxies
-        .iter()
-        .flatten()
-        .filter_map(|text| check.keep("trusted-proxies", network(text.trim())))
-        .collect();
+    let trusted_proxies = networks(args.trusted_proxies.as_deref(), &mut check);
     let hook_secrets = check
         .read("hook-secret-file", args.hook_secret_file.as_deref())
         .map(|text| {
@@ -162,11 +170,7 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
         check.wrong("hook-secret-file", "the file holds no secret");
     }
     let tls = tls(args.tls_cert_file, args.tls_key_file, &mut check);
-    let max_connections =
-        check.parse::<usize>("max-connections", Some(args.max_connections.as_deref().unwrap_or("10000")));
-    if max_connections == Some(0) {
-        check.wrong("max-connections", "must be at least 1");
-    }
+    let max_connections = connections(args.max_connections.as_deref(), &mut check);
     let allow_private_sources =
         check.parse("allow-private-sources", Some(args.allow_private_sources.as_deref().unwrap_or("false")));
     let log = check.keep("log", EnvFilter::try_new(args.log.as_deref().unwrap_or("info")));
@@ -196,15 +200,13 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
             log_format: log_format?,
         })
     })();
-    match whole {
-        Some(config) if check.0.is_empty() => Ok(config),
-        _ => Err(Mistakes(check.0)),
-    }
+    check.finish(whole)
 }
 
-fn read_file(path: &Path) -> Result<ServeArgs, String> {
+/// Reads a file of settings.
+pub(crate) fn read_file<T: DeserializeOwned + Default>(path: &Path) -> Result<T, String> {
     let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-    serde_yaml::from_str::<Option<ServeArgs>>(&text)
+    serde_yaml::from_str::<Option<T>>(&text)
         .map(Option::unwrap_or_default)
         .map_err(|e| format!("{}: {e}", path.display()))
 }
@@ -254,14 +256,14 @@ fn credentials(args: &ServeArgs, url: Option<&RepositoryUrl>, check: &mut Check)
     }
 }
 
-fn address(flag: &str, text: &str, check: &mut Check) -> Option<SocketAddr> {
+pub(crate) fn address(flag: &str, text: &str, check: &mut Check) -> Option<SocketAddr> {
     check.keep(
         flag,
         text.parse().map_err(|_| format!("`{text}` is not an address and port such as 0.0.0.0:8080")),
     )
 }
 
-fn log_format(text: Option<&str>, check: &mut Check) -> Option<Format> {
+pub(crate) fn log_format(text: Option<&str>, check: &mut Check) -> Option<Format> {
     match text {
         None => Some(Format::default_for_stderr()),
         Some("text") => Some(Format::Text),
@@ -273,7 +275,11 @@ fn log_format(text: Option<&str>, check: &mut Check) -> Option<Format> {
     }
 }
 
-fn tls(certificate: Option<String>, key: Option<String>, check: &mut Check) -> Option<(PathBuf, PathBuf)> {
+pub(crate) fn tls(
+    certificate: Option<String>,
+    key: Option<String>,
+    check: &mut Check,
+) -> Option<(PathBuf, PathBuf)> {
     match (certificate, key) {
         (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
         (None, None) => None,
@@ -294,13 +300,28 @@ fn folder(text: &str, check: &mut Check) -> Option<String> {
     Some(parts.join("/"))
 }
 
+/// Networks of proxies.
+pub(crate) fn networks(texts: Option<&[String]>, check: &mut Check) -> Vec<IpNet> {
+    let texts = texts.unwrap_or_default().iter();
+    texts.filter_map(|text| check.keep("trusted-proxies", network(text.trim()))).collect()
+}
+
+/// Connections at one time.
+pub(crate) fn connections(text: Option<&str>, check: &mut Check) -> Option<usize> {
+    let connections = check.parse::<usize>("max-connections", Some(text.unwrap_or("10000")));
+    if connections == Some(0) {
+        check.wrong("max-connections", "must be at least 1");
+    }
+    connections
+}
+
 fn network(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>()
         .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
         .map_err(|_| format!("`{text}` is not a network such as 10.0.0.0/8"))
 }
 
-fn duration(flag: &str, text: &str, check: &mut Check) -> Option<Duration> {
+pub(crate) fn duration(flag: &str, text: &str, check: &mut Check) -> Option<Duration> {
     let parsed = text
         .parse::<jiff::SignedDuration>()
         .map_err(|e| format!("`{text}`: {e}; write for example 15s or 2m"))

@@ -4,13 +4,13 @@ mod admin;
 mod args;
 mod commands;
 mod config;
+mod people;
+mod process;
 mod render;
 mod telemetry;
 mod wiring;
 
 use std::{io::Write as _, process::ExitCode};
-
-use clap::Parser as _;
 
 use crate::args::{Cli, Command};
 
@@ -28,10 +28,12 @@ pub mod exit {
 pub fn main() -> ExitCode {
     // Before any thread: libgit2's settings are global and its first use sets environment variables.
     sluice_repo::init();
-    let cli = Cli::parse();
+    let cli = Cli::of_this_process();
     let result = match cli.command {
         Command::GitWorker => sluice_repo::worker::run().map(|()| exit::OK).map_err(Into::into),
         Command::Serve(args) => commands::serve::run(*args),
+        Command::Operator(args) => commands::operator::run(*args),
+        Command::Gateway(args) => commands::gateway::run(*args),
         Command::Validate(args) => commands::validate::run(&args),
         Command::Status(args) => commands::status::run(&args),
         Command::Explain(args) => commands::explain::run(&args),

@@ -26,6 +26,7 @@ use sluice_store::{
     control::{BundleStore, DataDir},
     fleet::Fleet,
     objects::{Directory, Objects},
+    relay::Relay,
 };
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -36,9 +37,9 @@ use crate::{
 };
 
 /// How often certificate files are looked at.
-const TLS_LOOK: Duration = Duration::from_secs(5);
+pub(crate) const TLS_LOOK: Duration = Duration::from_secs(5);
 /// How long requests in work may go on once the process is asked to stop.
-const DRAIN: Duration = Duration::from_secs(20);
+pub(crate) const DRAIN: Duration = Duration::from_secs(20);
 
 /// Serves until `stop` is cancelled, then drains and writes what waits.
 pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
@@ -71,11 +72,16 @@ pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyho
         status: Arc::new(ArcSwap::from_pointee(Status::default())),
         look: Arc::new(Notify::new()),
     };
-    let views =
-        Views::of_one_process(parts.snapshot.clone(), parts.status.clone(), fleet.clone(), objects);
+    let relayed = objects.clone();
+    let views = Views::of_one_process(parts.snapshot.clone(), parts.status.clone(), fleet.clone(), objects);
     let engine = Engine::open(engine_settings(&config), parts.clone()).await?;
 
-    let public = public_url(&config, device_listener.local_addr()?);
+    let public = public_url(
+        config.public_url.as_ref(),
+        config.download_url.as_ref(),
+        tls.is_some(),
+        device_listener.local_addr()?,
+    );
     let mut settings =
         DeviceSettings::new(config.download_url.as_ref().map_or(public.clone(), ToString::to_string));
     settings.trusted_proxies = TrustedProxies::new(config.trusted_proxies.iter().copied());
@@ -103,6 +109,11 @@ pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyho
         let limits = Limits { drain: DRAIN, ..Limits::default() };
         listener::serve(admin_listener, admin_site, None, limits, admin_stop).await;
     });
+    // For gateways that answer devices from the same store; without any it finds nothing to do.
+    let (relay, relay_stop) = (Relay::new(relayed, fleet.clone()), stop.clone());
+    tasks.spawn(async move {
+        tokio::select! { () = relay.run() => {}, () = relay_stop.cancelled() => {} }
+    });
     let engine_stop = stop.clone();
     tasks.spawn(async move {
         tokio::select! {
@@ -124,7 +135,7 @@ pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyho
     Ok(())
 }
 
-async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+pub(crate) async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}; is it in use? --{flag} chooses another address")
     })
@@ -142,8 +153,6 @@ fn source(config: &ServeConfig, data: &DataDir, known: Option<CommitId>) -> anyh
             );
         }
     }
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let launch = Launch::Process { program, args: vec!["git-worker".into()] };
     let mut settings = SourceSettings::new(config.repository.clone(), config.reference.clone());
     settings.known = known;
     settings.access = Access {
@@ -153,7 +162,7 @@ fn source(config: &ServeConfig, data: &DataDir, known: Option<CommitId>) -> anyh
         proxy: config.proxy.clone(),
         insecure_http: false,
     };
-    let mirrors = Mirrors::new(data.mirrors(), launch);
+    let mirrors = Mirrors::new(data.mirrors(), worker()?);
     let source = mirrors.source(settings)?;
     if let Err(error) = mirrors.remove_unused() {
         tracing::warn!(%error, "mirrors of repositories that are not followed any more could not be removed");
@@ -162,26 +171,43 @@ fn source(config: &ServeConfig, data: &DataDir, known: Option<CommitId>) -> anyh
 }
 
 fn engine_settings(config: &ServeConfig) -> Settings {
-    let mut bundles = BundlePolicy::default();
-    if config.allow_private_sources {
-        let everything = ["0.0.0.0/0", "::/0"];
-        let allowed = everything.iter().map(|net| net.parse().expect("a network")).collect();
-        bundles.addresses = AddressPolicy { allowed, ..AddressPolicy::default() };
-    }
     Settings {
         owner: config.owner.clone(),
         folder: Folder { path: config.path.clone(), ..Folder::default() },
         poll: config.poll,
-        bundles,
+        bundles: bundle_policy(config.allow_private_sources),
     }
 }
 
-fn public_url(config: &ServeConfig, listen: SocketAddr) -> String {
-    if let Some(url) = &config.public_url {
+/// Limits of bundles and downloads.
+pub(crate) fn bundle_policy(allow_private_sources: bool) -> BundlePolicy {
+    let mut bundles = BundlePolicy::default();
+    if allow_private_sources {
+        let everything = ["0.0.0.0/0", "::/0"];
+        let allowed = everything.iter().map(|net| net.parse().expect("a network")).collect();
+        bundles.addresses = AddressPolicy { allowed, ..AddressPolicy::default() };
+    }
+    bundles
+}
+
+/// How the worker of network Git is started: this program again.
+pub(crate) fn worker() -> anyhow::Result<Launch> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    Ok(Launch::Process { program, args: vec!["git-worker".into()] })
+}
+
+/// How devices reach this process.
+pub(crate) fn public_url(
+    given: Option<&url::Url>,
+    download_url: Option<&url::Url>,
+    tls: bool,
+    listen: SocketAddr,
+) -> String {
+    if let Some(url) = given {
         return url.to_string();
     }
-    let scheme = if config.tls.is_some() { "https" } else { "http" };
-    if listen.ip().is_unspecified() && config.download_url.is_none() {
+    let scheme = if tls { "https" } else { "http" };
+    if listen.ip().is_unspecified() && download_url.is_none() {
         tracing::warn!(
             "download URLs will begin with {scheme}://{listen}, which no phone can reach: give --public-url"
         );
@@ -222,7 +248,7 @@ fn token(data: &Path) -> anyhow::Result<Token> {
 }
 
 /// Writes a file that only its owner can read, whole or not at all.
-fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     let fresh = path.with_extension("new");
     let write = || {
         let mut file =

@@ -54,6 +54,17 @@ impl Views {
             objects,
         }
     }
+
+    /// Views of a process that only answers devices, from what others publish.
+    pub fn of_a_gateway(
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        freshness: Arc<Freshness>,
+        devices: Arc<dyn Devices>,
+        objects: Arc<dyn Objects>,
+    ) -> Self {
+        let freshness = Some(freshness);
+        Self { snapshot, status: Arc::default(), devices, fleet: None, freshness, background: None, objects }
+    }
 }
 
 #[cfg(test)]

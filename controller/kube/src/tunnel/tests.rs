@@ -1,11 +1,15 @@
-//! Against a real API server. There is no kubelet: a port-forward ends where the API server looks for one.
+//! Against a real API server, with the end of a kubelet behind it.
 
+use axum::{Router, http::HeaderMap, routing::get};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams};
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 use sluice_test_parts::ControlPlane;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::*;
+use super::{kubelet, *};
+use crate::review::{Reviewer, Verdict};
 
 /// Somebody who may use the operator's admin address, and somebody who may only see its pods.
 const PEOPLE: &str = r#"
@@ -110,4 +114,71 @@ async fn every_step_says_what_is_missing() {
     says(&other, &["nowhere", "--context"]).await;
     let nothing = Place { kubeconfig: Some("/nonexistent".into()), ..person };
     says(&nothing, &["/nonexistent", "--kubeconfig"]).await;
+}
+
+/// Makes a node whose kubelet listens there, and a ready pod on it.
+async fn pod_on_node(plane: &ControlPlane, namespace: &str, port: u16) {
+    let node = format!("apiVersion: v1\nkind: Node\nmetadata: {{ name: node-{namespace} }}\n");
+    plane.apply_yaml(&node).await;
+    let status = json!({ "status": {
+        "addresses": [{ "type": "InternalIP", "address": "127.0.0.1" }],
+        "daemonEndpoints": { "kubeletEndpoint": { "Port": port } },
+    } });
+    let nodes = Api::<Node>::all(plane.client());
+    let name = format!("node-{namespace}");
+    nodes.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
+    plane.apply_yaml_in(namespace, &POD.replace("NODE", &format!("nodeName: {name}"))).await;
+    set_ready(plane, namespace).await;
+}
+
+#[tokio::test]
+async fn a_request_goes_through_the_api_server_with_a_token_for_us() {
+    let plane = ControlPlane::shared().await;
+    let namespace = plane.namespace().await;
+    plane.apply_yaml_in(&namespace, PEOPLE).await;
+    let admin = Router::new().route(
+        "/api/v1/status",
+        get(|headers: HeaderMap| async move { headers["authorization"].to_str().unwrap().to_owned() }),
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, admin).await });
+    let port = kubelet::start(8081, Some(target)).await;
+    pod_on_node(plane, &namespace, port).await;
+
+    let mut tunnel = open(&place(plane, &namespace, "person").await).await.unwrap();
+    assert_eq!(tunnel.pod, "sluice-0");
+    let token = tunnel.token.expose_secret().to_owned();
+    assert!(!format!("{tunnel:?}").contains(&token));
+    let request = format!(
+        "GET /api/v1/status HTTP/1.1\r\nhost: sluice\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+    );
+    tunnel.stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tunnel.stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with(&format!("Bearer {token}")), "{answer}");
+    // It is a token that the admin side knows, of somebody who was given no right yet.
+    let user = format!("system:serviceaccount:{namespace}:sluice-reader");
+    assert_eq!(Reviewer::new(plane.client()).review(&token).await, Verdict::Forbidden { user });
+}
+
+#[tokio::test]
+async fn a_pod_where_nothing_listens_says_so() {
+    let plane = ControlPlane::shared().await;
+    let namespace = plane.namespace().await;
+    plane.apply_yaml_in(&namespace, PEOPLE).await;
+    let port = kubelet::start(8081, None).await;
+    pod_on_node(plane, &namespace, port).await;
+    let tunnel = open(&place(plane, &namespace, "person").await).await.unwrap();
+    assert_eq!(tunnel.failure.await.as_deref(), Some("connection refused inside the pod"));
+}
+
+#[tokio::test]
+async fn a_node_that_is_away_is_an_error_of_the_port_forward() {
+    let plane = ControlPlane::shared().await;
+    let namespace = plane.namespace().await;
+    plane.apply_yaml_in(&namespace, PEOPLE).await;
+    pod_on_node(plane, &namespace, 9).await;
+    says(&place(plane, &namespace, "person").await, &["no port-forward to pod sluice-0", "node"]).await;
 }

@@ -1,39 +1,11 @@
 //! `sluice serve`: follow a Git repository and answer devices, in one process.
 
-use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use crate::{args::ServeArgs, config, exit, process, telemetry, wiring};
 
-use crate::{args::ServeArgs, config, exit, telemetry, wiring};
-
-/// Serves until the process is asked to stop. A second signal ends it at once.
+/// Serves until the process is asked to stop.
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<u8> {
     let mut config = config::check(args)?;
     telemetry::start(std::mem::take(&mut config.log), config.log_format);
-    // Every connection is a descriptor, and the usual soft limit is 1,024. Where it cannot be raised, accepting pauses
-    // when they run out.
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(files) => tracing::debug!(files, "limit of open files"),
-        Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
-    }
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    runtime.block_on(async {
-        let stop = CancellationToken::new();
-        let (mut interrupt, mut terminate) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let asked = stop.clone();
-        tokio::spawn(async move {
-            for again in [false, true] {
-                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-                if again {
-                    std::process::exit(i32::from(exit::FAILED));
-                }
-                tracing::info!("stopping: requests in work are finished");
-                asked.cancel();
-            }
-        });
-        wiring::serve(config, stop).await
-    })?;
+    process::until_stopped(|stop| wiring::serve(config, stop))?;
     Ok(exit::OK)
 }

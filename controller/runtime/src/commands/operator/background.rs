@@ -1,0 +1,25 @@
+//! What the admin side shows of the operator.
+
+use sluice_kube::Health;
+use sluice_serve::{metrics::Figure, views};
+
+/// The operator behind the admin side.
+#[derive(Debug)]
+pub(crate) struct Background(pub(crate) Health);
+
+impl views::Background for Background {
+    fn trouble(&self) -> Vec<String> {
+        self.0.trouble()
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let leads = u64::from(self.0.leads());
+        let up = u64::from(self.0.trouble().is_empty());
+        let written = self.0.writes();
+        vec![
+            Figure::gauge("leader", "Whether this replica leads", leads),
+            Figure::gauge("api_server_up", "Whether lease and watches of the API server work", up),
+            Figure::counter("api_writes", "Objects and statuses written to the API server", written),
+        ]
+    }
+}

@@ -1,0 +1,6 @@
+//! The operator as a process against a real API server.
+
+mod applying;
+mod external;
+mod faults;
+mod support;
