@@ -111,6 +111,28 @@ impl Inner {
         Ok(())
     }
 
+    /// Puts something into the folder of `path`, which somebody else may be removing because it was empty.
+    fn in_place(&self, path: &Path, put: impl Fn() -> io::Result<()>) -> io::Result<()> {
+        let mut result = Ok(());
+        for _ in 0..8 {
+            self.make_parent(path)?;
+            result = put();
+            if !matches!(&result, Err(e) if e.kind() == io::ErrorKind::NotFound) {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Removes the folders that have become empty, and syncs the first one that has not.
+    fn remove_empty(&self, path: &Path) -> io::Result<()> {
+        let mut folder = path.parent().unwrap_or(&self.root);
+        while folder != self.root && fs::remove_dir(folder).is_ok() {
+            folder = folder.parent().unwrap_or(&self.root);
+        }
+        missing_is_none(sync_folder(folder)).map(drop)
+    }
+
     fn create(&self, path: &Path, content: Content) -> io::Result<()> {
         let file = match content {
             Content::Bytes(bytes) => self.staged(&bytes)?,
@@ -119,8 +141,7 @@ impl Inner {
                 file
             }
         };
-        self.make_parent(path)?;
-        match fs::hard_link(file.path(), path) {
+        match self.in_place(path, || fs::hard_link(file.path(), path)) {
             // A scratch file of another store, or a file system without links: copy, then try again.
             Err(e) if matches!(e.kind(), io::ErrorKind::CrossesDevices | io::ErrorKind::Unsupported) => {
                 let mut copy = NamedTempFile::new_in(&self.temporary)?;
@@ -132,7 +153,8 @@ impl Inner {
             }
             linked => linked?,
         }
-        sync_folder(path.parent().unwrap_or(&self.root))
+        // Gone with the object when somebody deleted it at once.
+        missing_is_none(sync_folder(path.parent().unwrap_or(&self.root))).map(drop)
     }
 
     fn replace(
@@ -151,9 +173,9 @@ impl Inner {
                 return Err(ObjectsError::Conflict(key.to_owned()));
             }
         }
-        self.make_parent(path).map_err(failed)?;
-        staged.persist(path).map_err(|e| failed(e.error))?;
-        sync_folder(path.parent().unwrap_or(&self.root)).map_err(failed)?;
+        let staged = staged.into_temp_path();
+        self.in_place(path, || fs::rename(&staged, path)).map_err(failed)?;
+        missing_is_none(sync_folder(path.parent().unwrap_or(&self.root))).map_err(failed)?;
         Ok(etag(content))
     }
 }
@@ -216,7 +238,7 @@ impl Objects for Directory {
         self.blocking("deleting", key, |inner, path, key| {
             let deleted = missing_is_none(fs::remove_file(path)).and_then(|found| match found {
                 None => Ok(false),
-                Some(()) => sync_folder(path.parent().unwrap_or(&inner.root)).map(|()| true),
+                Some(()) => inner.remove_empty(path).map(|()| true),
             });
             deleted.map_err(|e| ObjectsError::io(format!("deleting {key}"), e))
         })

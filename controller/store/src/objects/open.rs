@@ -155,8 +155,19 @@ impl StoreUrl {
         Self { kind: Kind::Directory(path.into()) }
     }
 
+    /// Whether it is a directory of this machine.
+    pub fn is_directory(&self) -> bool {
+        matches!(self.kind, Kind::Directory(_))
+    }
+
     /// Makes a client. Only a directory is touched.
     pub fn open(&self) -> Result<Arc<dyn Objects>, OpenError> {
+        self.open_with(&[])
+    }
+
+    /// The same with settings beside those of the environment, under the same names.
+    pub fn open_with(&self, settings: &[(&str, &str)]) -> Result<Arc<dyn Objects>, OpenError> {
+        let more = settings;
         let (scheme, bucket, prefix) = match &self.kind {
             Kind::Directory(path) => {
                 return match Directory::open(path) {
@@ -174,23 +185,28 @@ impl StoreUrl {
             }
         };
         let remote = match scheme {
-            Scheme::S3 => remote(s3(bucket).map_err(settings("AWS_*"))?, prefix),
-            Scheme::Gs => remote(gcs(bucket).map_err(settings("GOOGLE_*"))?, prefix),
-            Scheme::Az => remote(azure(bucket).map_err(settings("AZURE_*"))?, prefix),
+            Scheme::S3 => remote(s3(bucket, more).map_err(settings("AWS_*"))?, prefix),
+            Scheme::Gs => remote(gcs(bucket, more).map_err(settings("GOOGLE_*"))?, prefix),
+            Scheme::Az => remote(azure(bucket, more).map_err(settings("AZURE_*"))?, prefix),
         };
         Ok(Arc::new(remote))
     }
 }
+
+type Settings<'a> = &'a [(&'a str, &'a str)];
 
 fn remote<S: ObjectStore + Signer>(store: S, prefix: &str) -> Remote {
     let store = Arc::new(store);
     Remote::new(store.clone(), prefix, std::env::temp_dir()).with_signer(store)
 }
 
-fn s3(bucket: &str) -> Result<impl ObjectStore + Signer + use<>, object_store::Error> {
+fn s3(bucket: &str, more: Settings<'_>) -> Result<impl ObjectStore + Signer + use<>, object_store::Error> {
     let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry());
     for (key, value) in unless_set("AWS") {
         builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
+    }
+    for (name, value) in more {
+        builder = builder.with_config(name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>()?, *value);
     }
     // S3 and MinIO create by copying when the upload's last step is conditional; others have a header for it, which then
     // stands in AWS_COPY_IF_NOT_EXISTS.
@@ -205,18 +221,27 @@ fn s3(bucket: &str) -> Result<impl ObjectStore + Signer + use<>, object_store::E
     builder.build()
 }
 
-fn gcs(bucket: &str) -> Result<impl ObjectStore + Signer + use<>, object_store::Error> {
+fn gcs(bucket: &str, more: Settings<'_>) -> Result<impl ObjectStore + Signer + use<>, object_store::Error> {
     let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket).with_retry(retry());
     for (key, value) in unless_set("GOOGLE") {
         builder = builder.with_config(GoogleConfigKey::Client(key), value);
     }
+    for (name, value) in more {
+        builder = builder.with_config(name.to_ascii_lowercase().parse::<GoogleConfigKey>()?, *value);
+    }
     builder.build()
 }
 
-fn azure(container: &str) -> Result<impl ObjectStore + Signer + use<>, object_store::Error> {
+fn azure(
+    container: &str,
+    more: Settings<'_>,
+) -> Result<impl ObjectStore + Signer + use<>, object_store::Error> {
     let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(container).with_retry(retry());
     for (key, value) in unless_set("AZURE") {
         builder = builder.with_config(AzureConfigKey::Client(key), value);
+    }
+    for (name, value) in more {
+        builder = builder.with_config(name.to_ascii_lowercase().parse::<AzureConfigKey>()?, *value);
     }
     builder.build()
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use sluice_test_parts::{Minio, Proxy};
+
 use super::*;
 use crate::testing::conformance;
 
@@ -24,6 +26,83 @@ async fn a_part_of_a_store_conforms_and_sees_only_itself() {
     other.create("elsewhere/x", b"x".to_vec().into()).await.unwrap();
     conformance(Arc::new(Remote::new(store, "some/prefix", folder.path()))).await;
     assert_eq!(other.list("").await.unwrap().len(), 1);
+}
+
+/// S3, as MinIO does it.
+async fn bucket(prefix: &str) -> Arc<dyn Objects> {
+    let minio = Minio::shared().await;
+    let url: StoreUrl = format!("s3://{}{prefix}", minio.bucket().await).parse().unwrap();
+    open_s3(&url, minio, &minio.endpoint())
+}
+
+fn open_s3(url: &StoreUrl, minio: &Minio, endpoint: &str) -> Arc<dyn Objects> {
+    url.open_with(&[
+        ("AWS_ENDPOINT", endpoint),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", minio.access_key()),
+        ("AWS_SECRET_ACCESS_KEY", minio.secret_key()),
+    ])
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn s3_conforms() {
+    conformance(bucket("").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_prefix_of_s3_conforms() {
+    conformance(bucket("/some/prefix").await).await;
+}
+
+#[tokio::test]
+async fn presigned_urls_read_and_expire() {
+    let objects = bucket("/eu").await;
+    let key = "artefacts/0000.zip";
+    objects.create(key, Content::Bytes("zip".into())).await.unwrap();
+    let valid = Duration::from_secs(60);
+    let url = objects.presigned(Access::Get, key, valid).await.unwrap().expect("S3 can");
+    let answer = reqwest::get(&url).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "application/zip");
+    assert!(answer.headers()["cache-control"].to_str().unwrap().contains("immutable"));
+    assert_eq!(answer.text().await.unwrap(), "zip");
+    let part = reqwest::Client::new().get(&url).header("range", "bytes=1-").send().await.unwrap();
+    assert_eq!(
+        (part.status().as_u16(), part.headers()["content-range"].to_str().unwrap()),
+        (206, "bytes 1-2/3")
+    );
+    let head = objects.presigned(Access::Head, key, valid).await.unwrap().unwrap();
+    let head = reqwest::Client::new().head(&head).send().await.unwrap();
+    assert_eq!((head.status().as_u16(), head.headers()["content-length"].to_str().unwrap()), (200, "3"));
+    let other = url.replace("0000.zip", "0001.zip");
+    assert_eq!(reqwest::get(&other).await.unwrap().status(), 403, "it is for one object");
+    assert_eq!(
+        objects.presigned(Access::Get, "../x", valid).await.unwrap_err().to_string(),
+        "`../x` is not an object key"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let directory = Directory::open(folder.path()).unwrap();
+    assert_eq!(directory.presigned(Access::Get, key, valid).await.unwrap(), None);
+}
+
+/// An outage is an error, names no secret, and ends by itself.
+#[tokio::test]
+async fn s3_that_goes_away_and_comes_back() {
+    let minio = Minio::shared().await;
+    let proxy = Proxy::to(minio.address()).await;
+    let url: StoreUrl = format!("s3://{}", minio.bucket().await).parse().unwrap();
+    let objects = open_s3(&url, minio, &format!("http://{}", proxy.address()));
+    objects.create("a", Content::Bytes("1".into())).await.unwrap();
+    proxy.refuse().await;
+    let away = objects.get("a").await.unwrap_err();
+    assert!(matches!(away, ObjectsError::Remote { .. }), "{away}");
+    assert!(!away.to_string().contains(minio.secret_key()), "{away}");
+    assert!(objects.create("b", Content::Bytes("2".into())).await.is_err());
+    proxy.heal().await;
+    assert_eq!(objects.get("a").await.unwrap().unwrap().0, "1");
+    objects.create("b", Content::Bytes("2".into())).await.unwrap();
 }
 
 #[test]
