@@ -15,15 +15,15 @@ mod apply;
 mod counters;
 mod dialect;
 mod error;
-mod hash;
-mod hot;
+pub(crate) mod hash;
+pub(crate) mod hot;
 mod ingest;
 mod model;
 mod place;
 mod queue;
 mod read;
-mod registry;
-mod remembered;
+pub(crate) mod registry;
+pub(crate) mod remembered;
 mod retention;
 mod schema;
 mod sql;
@@ -63,7 +63,7 @@ use self::{
 };
 pub use self::{
     error::FleetError,
-    ingest::{Choice, Noted, Reported, Segment},
+    ingest::{Choice, Noted, OfferMade, Reported, Segment},
     place::{FleetUrl, InvalidFleetUrl},
     types::{
         Accepted, ActiveDevices, CheckIn, Declared, DeviceView, Figures, LastOffer, Limits, Offer, Offered,
@@ -75,19 +75,19 @@ pub use self::{
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 /// Texts of a device are cut to this many bytes.
-const MOST_TEXT: usize = 64;
+pub(crate) const MOST_TEXT: usize = 64;
 
 /// The fleet store.
 pub struct Fleet {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     active: read::ActiveCache,
 }
 
 /// What callers and the writer share.
 pub(crate) struct Shared {
-    registry: Registry,
+    pub(crate) registry: Registry,
     hot: Hot,
-    remembered: Remembered,
+    pub(crate) remembered: Remembered,
     queue: Queue,
     counters: Counters,
     clock: Clock,

@@ -146,6 +146,11 @@ impl Hot {
         Contact::Nothing
     }
 
+    /// What a cached device was last offered; `None` when it is not cached.
+    pub(crate) fn last_offer(&self, key: &Key) -> Option<Option<Arc<KnownVersion>>> {
+        self.shard(key).get(key, self.generation).map(|entry| entry.offer.clone())
+    }
+
     /// Forgets a device, so that its next check-in is written whatever it says.
     pub(crate) fn forget(&self, key: &Key) {
         let mut shard = self.shard(key);

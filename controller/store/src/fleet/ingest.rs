@@ -1,26 +1,22 @@
 //! What a gateway gathered and somebody else keeps: the same check-ins, events and channel choices, as values that can
 //! be written down. Each segment of them counts once.
 
-use sluice_core::{
-    channel::Platform,
-    client::PluginVersion,
-    digest::Digest,
-    ids::{AppId, ChannelName},
-    memory::{Override, OverrideBy},
-    native::NativeVersion,
-    outcome::Event,
-    request::DeviceKey,
-};
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
+use sluice_core::{
+    channel::Platform, client::PluginVersion, digest::Digest, ids::AppId, memory::Override,
+    native::NativeVersion, outcome::Event, request::DeviceKey,
+};
 
 use super::{
-    Fleet, MOST_TEXT,
+    CheckIn, Fleet, MOST_TEXT,
     apply::Report,
     error::FleetError,
     hot::Key,
     model::{About, OverrideRow, cut},
     queue::{Gathered, Job, Pending},
+    sql,
 };
 
 /// What a gateway gathered in a moment.
@@ -34,6 +30,18 @@ pub struct Segment {
     pub events: Vec<Reported>,
     /// Channels that devices were put on or taken off.
     pub choices: Vec<Choice>,
+    /// What was offered to anybody, also by check-ins that changed nothing.
+    pub offers: Vec<OfferMade>,
+}
+
+/// A bundle was offered, at the latest in this minute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of an offer")]
+pub struct OfferMade {
+    pub app: AppId,
+    pub version: String,
+    pub digest: Digest,
+    pub at: i64,
 }
 
 /// A check-in that changed something, as [`super::CheckIn`] says it.
@@ -109,10 +117,26 @@ pub struct Choice {
     pub expires: Option<i64>,
 }
 
-impl Choice {
-    /// A channel that was chosen.
-    pub fn of(app: AppId, device: DeviceKey, channel: ChannelName, by: OverrideBy, at: i64) -> Self {
-        Self { app, device, chosen: Some(Override { channel, by }), at, expires: None }
+impl Noted {
+    /// A check-in; `custom_id` is the keyed hash of the one it has. Nothing when the app's name is none.
+    pub fn of(check_in: &CheckIn<'_>, since: Option<i64>, custom_id: Option<[u8; 16]>) -> Option<Self> {
+        let own = |text: &str| cut(text, MOST_TEXT).to_owned();
+        Some(Self {
+            app: check_in.app.parse().ok()?,
+            device: check_in.device,
+            at: check_in.at,
+            since,
+            platform: check_in.platform,
+            plugin: own(check_in.plugin),
+            native: own(check_in.native),
+            os: own(check_in.os),
+            running: own(check_in.running),
+            channel: check_in.channel.map(own),
+            production: check_in.production,
+            emulator: check_in.emulator,
+            custom_id,
+            offered: check_in.offered.map(|o| (o.version.to_owned(), *o.digest)),
+        })
     }
 }
 
@@ -196,7 +220,13 @@ impl Fleet {
     /// Takes in what a gateway gathered, all of it in one transaction. Says whether it was new: a segment that comes
     /// again changes nothing, also after a crash.
     pub async fn ingest(&self, segment: Segment) -> Result<bool, FleetError> {
-        let Segment { id, check_ins, events, choices } = segment;
+        let Segment { id, check_ins, events, choices, offers } = segment;
+        for OfferMade { app, version, digest, at } in offers {
+            if let Some(app) = self.shared.registry.app_or_new(app.as_str()) {
+                let known = self.shared.registry.version_or_new(&app, cut(&version, MOST_TEXT), &digest, at);
+                self.shared.registry.offered(&known, at);
+            }
+        }
         let mut gathered = Gathered {
             id,
             check_ins: Vec::with_capacity(check_ins.len()),
@@ -224,6 +254,14 @@ impl Fleet {
     /// Forgets that these segments were taken in, after everything that could bring them again is gone.
     pub async fn forget_segments(&self, ids: Vec<[u8; 16]>) -> Result<(), FleetError> {
         self.ask(|reply| Job::Forget(ids, reply)).await
+    }
+
+    /// Which of these segments were taken in.
+    pub async fn known_segments(&self, ids: Vec<[u8; 16]>) -> Result<HashSet<[u8; 16]>, FleetError> {
+        // What was handed over before is either written or not.
+        self.flush().await?;
+        let mut connection = self.shared.readers.acquire().await?;
+        Ok(sql::known_segments(&mut connection, &ids).await?)
     }
 
     /// The key for hashes of custom ids, for gateways.

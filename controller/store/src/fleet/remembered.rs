@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -36,9 +36,40 @@ struct Entry {
     expires: Option<i64>,
 }
 
+/// Devices whose memory changed, by app and the first byte of their key.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Touched(HashMap<u32, [u64; 4]>);
+
+impl Touched {
+    /// Adds a device.
+    pub(crate) fn add(&mut self, key: &Key) {
+        let byte = usize::from(key.device.as_bytes()[0]);
+        self.0.entry(key.app).or_default()[byte / 64] |= 1 << (byte % 64);
+    }
+
+    /// Adds all of another one.
+    pub(crate) fn join(&mut self, other: Self) {
+        for (app, bytes) in other.0 {
+            let ours = self.0.entry(app).or_default();
+            ours.iter_mut().zip(bytes).for_each(|(ours, theirs)| *ours |= theirs);
+        }
+    }
+
+    /// The apps.
+    pub(crate) fn apps(&self) -> impl Iterator<Item = u32> {
+        self.0.keys().copied()
+    }
+
+    /// Whether devices of this app whose key begins so have changed.
+    pub(crate) fn has(&self, app: u32, byte: u8) -> bool {
+        self.0.get(&app).is_some_and(|bytes| bytes[usize::from(byte) / 64] >> (byte % 64) & 1 == 1)
+    }
+}
+
 /// All device memories.
 pub(crate) struct Remembered {
     shards: Box<[RwLock<HashMap<Key, Entry, Seed>>]>,
+    touched: Mutex<Touched>,
     entries: AtomicUsize,
     most: usize,
 }
@@ -47,6 +78,7 @@ impl Remembered {
     pub(crate) fn new(seed: Seed, most: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| RwLock::new(HashMap::with_hasher(seed))).collect(),
+            touched: Mutex::default(),
             entries: AtomicUsize::new(0),
             most,
         }
@@ -67,6 +99,7 @@ impl Remembered {
         if fresh && matches!(learned, Learned::Failed(_)) && self.len() >= self.most {
             return;
         }
+        self.touched().add(&key);
         let mut entry = known.unwrap_or_default();
         let memory = Arc::make_mut(&mut entry.memory);
         match learned {
@@ -110,10 +143,11 @@ impl Remembered {
         for shard in &self.shards {
             let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
             let before = shard.len();
-            shard.retain(|_, entry| {
+            shard.retain(|key, entry| {
                 let over = entry.expires.is_some_and(|at| at <= now);
                 let stale = entry.memory.failed.iter().any(|f| now - f.at >= FAILED_FOR_SECONDS);
                 if over || stale {
+                    self.touched().add(key);
                     let memory = Arc::make_mut(&mut entry.memory);
                     memory.failed.retain(|f| now - f.at < FAILED_FOR_SECONDS);
                     if over {
@@ -125,6 +159,30 @@ impl Remembered {
             });
             self.entries.fetch_sub(before - shard.len(), Ordering::Relaxed);
         }
+    }
+
+    /// Takes what was changed since it was last asked.
+    pub(crate) fn take_touched(&self) -> Touched {
+        std::mem::take(&mut *self.touched())
+    }
+
+    /// Gives back what could not be told to others.
+    pub(crate) fn give_back(&self, touched: Touched) {
+        self.touched().join(touched);
+    }
+
+    /// Hands out every entry, and when its override ends.
+    pub(crate) fn each(&self, mut each: impl FnMut(&Key, &Arc<DeviceMemory>, Option<i64>)) {
+        for shard in &self.shards {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            for (key, entry) in shard.iter() {
+                each(key, &entry.memory, entry.expires);
+            }
+        }
+    }
+
+    fn touched(&self) -> MutexGuard<'_, Touched> {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn len(&self) -> usize {

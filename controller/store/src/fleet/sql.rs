@@ -1,6 +1,6 @@
 //! The statements: rows in, rows out. All decisions are made elsewhere.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     dialect::{Connection, ListStatement, Row, Values},
@@ -96,6 +96,12 @@ static OVERRIDES: ListStatement = ListStatement {
     columns: 6,
     tail: "ON CONFLICT (app, device) DO UPDATE SET channel = excluded.channel, chosen_by = excluded.chosen_by, \
            at = excluded.at, expires = excluded.expires",
+};
+
+static FIND_SEGMENTS: ListStatement = ListStatement {
+    head: "SELECT s.id FROM (",
+    columns: 1,
+    tail: ") AS k CROSS JOIN segments AS s WHERE s.id = k.column1",
 };
 
 static DELETE_SEGMENTS: ListStatement =
@@ -244,6 +250,22 @@ pub(crate) async fn admit_segment(connection: &mut Connection, id: &[u8; 16], no
     let admit = "INSERT INTO segments (id, ingested) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     let added = connection.execute(admit, |values| _ = values.add(&id[..]).add(now)).await?;
     Ok(added == 1)
+}
+
+/// Which of these segments were taken in.
+pub(crate) async fn known_segments(
+    connection: &mut Connection,
+    ids: &[[u8; 16]],
+) -> Result<HashSet<[u8; 16]>> {
+    let mut found = HashSet::new();
+    let bind = |id: &[u8; 16], values: &mut Values| _ = values.add(&id[..]);
+    FIND_SEGMENTS
+        .read(connection, ids, bind, |row| {
+            found.insert(sixteen(row.try_get(0)?)?);
+            Ok(())
+        })
+        .await?;
+    Ok(found)
 }
 
 /// Forgets segments whose objects are gone.

@@ -5,6 +5,7 @@
 mod attribution;
 mod counting;
 mod limits;
+mod segments;
 mod sessions;
 
 use std::sync::{
@@ -24,6 +25,7 @@ pub use self::{
     },
     counting::{bursts_count_once, duplicates, odd_times, strangers_and_unknown_names, survives_a_restart},
     limits::{full_queues_refuse, old_rows_go},
+    segments::{segments_count_once, segments_say_what_devices_said},
     sessions::{a_clock_that_goes_back, only_changes_are_written, what_is_remembered_of_devices},
 };
 use super::{CheckIn, Clock, Fleet, FleetError, Limits, Offer};

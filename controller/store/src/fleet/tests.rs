@@ -1,4 +1,4 @@
-//! The conformance suite over the embedded file, and the faults of files.
+//! The conformance suite over every back end, and the faults of files.
 
 use std::{
     io::{BufRead, BufReader},
@@ -8,12 +8,15 @@ use std::{
 
 use async_trait::async_trait;
 use sluice_core::memory::OverrideBy;
+use sluice_test_parts::Postgres;
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
 use super::{
-    Accepted, Clock, Fleet, FleetError, Limits,
+    Accepted, Clock, Fleet, FleetError, FleetUrl, Limits,
     testing::{self, APP, Hands, Place, bundle, check, device, event},
 };
+
+mod server;
 
 struct File(tempfile::TempDir);
 
@@ -34,13 +37,38 @@ impl Place for File {
     }
 }
 
+/// A database of a real server.
+struct Server(FleetUrl);
+
+impl Server {
+    async fn new() -> Self {
+        Self(Postgres::shared().await.database().await.parse().unwrap())
+    }
+}
+
+#[async_trait]
+impl Place for Server {
+    async fn open(&self, clock: Clock, limits: Limits) -> Result<Fleet, FleetError> {
+        Fleet::connect(&self.0, clock, limits).await
+    }
+}
+
+/// The conformance suite over both: the same promises, whatever keeps them.
 macro_rules! conformance {
     ($($name:ident),* $(,)?) => {
-        mod conformance {
+        mod in_a_file {
             $(
                 #[tokio::test]
                 async fn $name() {
                     super::testing::$name(&super::File::new()).await;
+                }
+            )*
+        }
+        mod in_postgres {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::testing::$name(&super::Server::new().await).await;
                 }
             )*
         }
@@ -58,6 +86,8 @@ conformance!(
     old_rows_go,
     only_changes_are_written,
     overrides_last,
+    segments_count_once,
+    segments_say_what_devices_said,
     strangers_and_unknown_names,
     survives_a_restart,
     what_is_remembered_of_devices,
