@@ -37,7 +37,8 @@ use crate::device::DeviceServer;
 #[derive(Debug)]
 pub struct Admin {
     device: Arc<DeviceServer>,
-    people: Box<dyn Authorise>,
+    /// Nobody: there is no API.
+    people: Option<Box<dyn Authorise>>,
     /// Cancelled when the program is about to stop: it is not ready any more.
     stopping: CancellationToken,
 }
@@ -73,7 +74,12 @@ impl Admin {
         people: impl Authorise + 'static,
         stopping: CancellationToken,
     ) -> Arc<Self> {
-        Arc::new(Self { device, people: Box::new(people), stopping })
+        Arc::new(Self { device, people: Some(Box::new(people)), stopping })
+    }
+
+    /// The admin side of a gateway: health and metrics. What there is to ask for is asked of the leader.
+    pub fn without_api(device: Arc<DeviceServer>, stopping: CancellationToken) -> Arc<Self> {
+        Arc::new(Self { device, people: None, stopping })
     }
 
     /// What the admin listener serves.
@@ -85,11 +91,14 @@ impl Admin {
             .fallback(unknown)
             .layer(middleware::from_fn_with_state(self.clone(), authorise));
         let router = Router::new()
-            .route("/", get(front))
             .route("/healthz", get(healthy))
             .route("/readyz", get(ready))
-            .route("/metrics", get(scrape))
-            .nest("/api/v1", api)
+            .route("/metrics", get(scrape));
+        let router = match self.people {
+            Some(_) => router.route("/", get(front)).nest("/api/v1", api),
+            None => router,
+        };
+        let router = router
             .fallback(unknown)
             .method_not_allowed_fallback(wrong_method)
             .layer(middleware::map_response(harden))
@@ -99,7 +108,8 @@ impl Admin {
 }
 
 async fn authorise(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
-    match admin.people.authorise(authorise::bearer(request.headers())).await {
+    let Some(people) = &admin.people else { return unknown().await.into_response() };
+    match people.authorise(authorise::bearer(request.headers())).await {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }

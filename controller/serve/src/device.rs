@@ -55,6 +55,8 @@ pub struct DeviceSettings {
     pub hooks: HashMap<String, Hook>,
     /// How long a request body may take.
     pub body_timeout: Duration,
+    /// Downloads are redirected to presigned URLs of the bundle store, valid this long, where it has such.
+    pub presign: Option<Duration>,
 }
 
 impl DeviceSettings {
@@ -65,6 +67,7 @@ impl DeviceSettings {
             trusted_proxies: TrustedProxies::default(),
             hooks: HashMap::new(),
             body_timeout: Duration::from_secs(15),
+            presign: None,
         }
     }
 }

@@ -15,6 +15,7 @@ use sluice_store::fleet::{CheckIn, Fleet};
 use crate::metrics::Figure;
 
 mod fleet;
+mod outbox;
 
 /// Nothing was stored; the same call may succeed later. The text names no device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

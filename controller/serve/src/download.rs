@@ -20,6 +20,7 @@ use range::Selected;
 
 mod file;
 mod range;
+mod redirect;
 
 /// What is under an address never changes, and nobody on the way may change it.
 const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable, no-transform");
@@ -39,6 +40,11 @@ pub(crate) async fn bundle(
     // still here.
     if headers.get_all(header::IF_NONE_MATCH).iter().any(|value| matches_etag(value.as_bytes(), &etag)) {
         return with(Response::new(Body::empty()), StatusCode::NOT_MODIFIED, &etag);
+    }
+    if let Some(valid) = server.settings.presign
+        && let Some(response) = redirect::to_bucket(&*server.views.objects, sha256, &method, valid).await
+    {
+        return response;
     }
     match answer(&server, sha256, &etag, &method, &headers).await {
         Ok(response) => response,
