@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::{
     handshake::server::{ErrorResponse, Request, Response},
 };
 
+const PROTOCOL: &str = "v4.channel.k8s.io";
 /// Data of the first port, and what is wrong with it.
 const DATA: u8 = 0;
 const ERROR: u8 = 1;
@@ -92,8 +93,9 @@ async fn forward(
 #[expect(clippy::result_large_err, clippy::unnecessary_wraps, reason = "the library's signature")]
 fn protocol(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
     assert!(request.uri().path().starts_with("/portForward/"), "{}", request.uri());
-    let asked = request.headers().get("sec-websocket-protocol").unwrap().clone();
-    assert_eq!(asked, "v4.channel.k8s.io");
-    response.headers_mut().insert("sec-websocket-protocol", asked);
+    let asked = request.headers().get("sec-websocket-protocol").unwrap().to_str().unwrap();
+    // Of what the client offers, the only one that kubelets know for ports.
+    assert!(asked.split(", ").any(|offered| offered == PROTOCOL), "{asked}");
+    response.headers_mut().insert("sec-websocket-protocol", PROTOCOL.parse().unwrap());
     Ok(response)
 }

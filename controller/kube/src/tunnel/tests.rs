@@ -52,7 +52,7 @@ roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: onlooker }
 subjects: [{ kind: ServiceAccount, name: onlooker }]
 "#;
 
-const POD: &str = r#"
+const POD: &str = r"
 apiVersion: v1
 kind: Pod
 metadata:
@@ -61,7 +61,7 @@ metadata:
 spec:
   NODE
   containers: [{ name: sluice, image: sluice, ports: [{ name: admin, containerPort: 8081 }] }]
-"#;
+";
 
 async fn place(plane: &ControlPlane, namespace: &str, person: &str) -> Place {
     Place {
@@ -180,5 +180,9 @@ async fn a_node_that_is_away_is_an_error_of_the_port_forward() {
     let namespace = plane.namespace().await;
     plane.apply_yaml_in(&namespace, PEOPLE).await;
     pod_on_node(plane, &namespace, 9).await;
-    says(&place(plane, &namespace, "person").await, &["no port-forward to pod sluice-0", "node"]).await;
+    says(
+        &place(plane, &namespace, "person").await,
+        &["no port-forward to pod sluice-0", "error dialing backend"],
+    )
+    .await;
 }
