@@ -30,7 +30,7 @@ mod tests;
 pub const AUDIENCE: &str = "sluice";
 
 /// How long a yes counts. So long, too, does a right work on that was taken away.
-const YES: Duration = Duration::from_secs(60);
+const YES: Duration = Duration::from_mins(1);
 /// How long a no counts: somebody who was just given the right should not have to wait.
 const NO: Duration = Duration::from_secs(5);
 /// How long the API server may take for one question.

@@ -1,6 +1,6 @@
 use std::{process::Command, sync::LazyLock};
 
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 use sluice_repo::Credentials;
 
 use super::{repository::RepositoryAccess, *};
@@ -193,7 +193,7 @@ fn keys_that_nobody_knows_are_listed() {
 #[test]
 fn webhook_secrets_are_one_per_line() {
     let lines = loaded(&[("token", b"new\r\n\n  old  \n")]).webhook().unwrap();
-    assert_eq!(lines.iter().map(|s| s.expose_secret()).collect::<Vec<_>>(), ["new", "old"]);
+    assert_eq!(lines.iter().map(ExposeSecret::expose_secret).collect::<Vec<_>>(), ["new", "old"]);
     for (data, mistake) in [
         (vec![], Mistake::NoWebhookSecret),
         (vec![("token", b"\n \n".as_slice())], Mistake::NoWebhookSecret),

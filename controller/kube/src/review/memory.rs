@@ -44,16 +44,16 @@ mod tests {
     #[test]
     fn verdicts_end() {
         let (mut memory, now) = (Memory::default(), Instant::now());
-        memory.put(hash(1), Verdict::Allowed, now + Duration::from_secs(60));
+        memory.put(hash(1), Verdict::Allowed, now + Duration::from_mins(1));
         assert_eq!(memory.get(&hash(1), now), Some(Verdict::Allowed));
         assert_eq!(memory.get(&hash(2), now), None);
-        assert_eq!(memory.get(&hash(1), now + Duration::from_secs(60)), None);
+        assert_eq!(memory.get(&hash(1), now + Duration::from_mins(1)), None);
     }
 
     #[test]
     fn a_flood_of_made_up_tokens_is_bounded_and_pushes_no_good_one_out() {
         let (mut memory, now) = (Memory::default(), Instant::now());
-        memory.put(hash(0), Verdict::Allowed, now + Duration::from_secs(60));
+        memory.put(hash(0), Verdict::Allowed, now + Duration::from_mins(1));
         for number in 1..=5 * MOST {
             memory.put(hash(number), Verdict::Unknown, now + Duration::from_secs(5));
         }

@@ -9,7 +9,7 @@ use super::*;
 
 /// The operator, somebody who may read everything, somebody who may read in one namespace, somebody who may not, and
 /// somebody who may list and not get.
-const PEOPLE: &str = r#"
+const PEOPLE: &str = r"
 apiVersion: v1
 kind: ServiceAccount
 metadata: { name: operator }
@@ -56,7 +56,7 @@ kind: RoleBinding
 metadata: { name: neighbour }
 roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: NAMESPACE-reader }
 subjects: [{ kind: ServiceAccount, name: neighbour, namespace: NAMESPACE }]
-"#;
+";
 
 struct World {
     plane: &'static ControlPlane,
