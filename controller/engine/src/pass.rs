@@ -1,7 +1,7 @@
 //! From what is declared to what is served: puts it into force, plans, publishes, and makes the bundles that are missing.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -104,11 +104,13 @@ impl Engine {
         Ok(())
     }
 
-    /// The channels of this repository that were published.
-    fn served(&self) -> BTreeSet<(AppId, ChannelName)> {
+    /// The channels of this repository that were published, and the names of their objects.
+    fn served(&self) -> BTreeMap<(AppId, ChannelName), String> {
         let mine = self.stored.records.iter().filter(|(_, r)| r.owner == self.settings.owner.name);
-        mine.flat_map(|(app, record)| record.channels.keys().map(|name| (app.clone(), name.clone())))
-            .collect()
+        let channels = mine.flat_map(|(app, record)| {
+            record.channels.iter().map(|(name, channel)| ((app.clone(), name.clone()), channel.name.clone()))
+        });
+        channels.collect()
     }
 
     fn came_into_force(&mut self, in_force: InForce) {

@@ -1,6 +1,10 @@
 //! Where resources live between a commit and the plan: in the commit itself, or in the custom resources of a cluster.
 
-use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use sluice_core::{
@@ -20,8 +24,8 @@ pub struct Declared {
     pub commit: CommitId,
     /// The mirror that has it.
     pub mirror: Mirror,
-    /// The channels of this repository that are served.
-    pub served: BTreeSet<(AppId, ChannelName)>,
+    /// The channels of this repository that are served, and the names of the objects that they are served for.
+    pub served: BTreeMap<(AppId, ChannelName), String>,
 }
 
 /// What is in force after [`Resources::enforce`].

@@ -10,6 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use sluice_core::{
+    channel::Channel,
     diagnostic::{Code, Diagnostic},
     ids::{AppId, ChannelName, Version},
     inventory::{Kind, Located, Object, ObjectKey, holders},
@@ -140,19 +141,20 @@ impl Resources for Adopted {
         for located in git.channels.values() {
             let Object::Channel(channel) = &located.object else { continue };
             let id = (channel.app.clone(), channel.channel.clone());
-            let (served, there) = (declared.served.contains(&id), applied.contains(&id));
-            if there || !served || confirmed.contains(&format!("{:?}/{}", Kind::Channel, channel.name)) {
+            let Some(name) = declared.served.get(&id).filter(|_| !applied.contains(&id)) else { continue };
+            let is = |name: &str| confirmed.contains(&format!("{:?}/{name}", Kind::Channel));
+            if is(name) || is(&channel.name) {
                 continue;
             }
             let message = format!(
-                "Channel {} was deleted from the cluster, and Git still declares it: it goes on being served. Remove it \
-                 from Git, or confirm with the annotation {}=Channel/{} on the Repository",
-                channel.name,
+                "Channel {name} was deleted from the cluster, and Git still declares it: it goes on being served. Remove \
+                 it from Git, or confirm with the annotation {}=Channel/{name} on the Repository",
                 sluice_crds::CONFIRM_DELETE_ANNOTATION,
-                channel.name
             );
             problems.push(Diagnostic::new(Code::DeletedBehindGit, located.at.clone(), message));
-            objects.push(Located { refused: Some(Code::DeletedBehindGit), ..(*located).clone() });
+            // Under the name that the object had, which holds the claim to the channel.
+            let object = Object::Channel(Channel { name: name.clone(), ..channel.clone() });
+            objects.push(Located { object, refused: Some(Code::DeletedBehindGit), ..(*located).clone() });
         }
         self.reporter.saw(generations.into_iter());
         let gone: BTreeSet<ObjectKey> = declared.inventory.leaving.clone();

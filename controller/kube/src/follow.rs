@@ -22,7 +22,7 @@ use crate::{
     access::Secrets,
     adopted::Adopted,
     applied::Applied,
-    cache::requested_at,
+    cache::{lock, requested_at},
     credentials::CredentialsError,
     objects::{Objects, STATUS_MANAGER, answer},
     operator::{Shared, Statuses},
@@ -279,7 +279,8 @@ impl Follow {
                         return Ended::Changed;
                     }
                     let new = Arc::clone(&self.object.borrow_and_update());
-                    if new.metadata.generation != object.metadata.generation {
+                    let robbed = lock(&self.shared.robbed).remove(&name);
+                    if robbed || new.metadata.generation != object.metadata.generation {
                         return Ended::Changed;
                     }
                     if let Some(adopted) = &adopted {

@@ -1,10 +1,10 @@
 //! The operator: watches, elects a leader, and while this replica leads, follows every Repository.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -23,6 +23,7 @@ use sluice_repo::Mirrors;
 use sluice_store::{
     control::BundleStore,
     fleet::{Fleet, FleetError},
+    relay::Relay,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -88,6 +89,8 @@ pub(crate) struct Shared {
     pub(crate) bundles: BundlePolicy,
     pub(crate) tokens: Tokens,
     pub(crate) hooks: Hooks,
+    /// Repositories that lost an app to another one, and have to be followed anew.
+    pub(crate) robbed: Mutex<BTreeSet<String>>,
     /// Cancelled when a later leader has written.
     pub(crate) deposed: CancellationToken,
 }
@@ -140,6 +143,7 @@ pub struct Health(Arc<State>);
 struct State {
     leads: AtomicBool,
     lease: Mutex<Option<String>>,
+    segments: Mutex<Option<Arc<AtomicU64>>>,
     cache: Arc<Cache>,
     repositories: Arc<Repositories>,
 }
@@ -153,6 +157,11 @@ impl Health {
     /// Objects and statuses that were written.
     pub fn writes(&self) -> u64 {
         self.0.cache.writes()
+    }
+
+    /// Segments of gateways that wait for being taken in; nothing before this replica leads.
+    pub fn segments(&self) -> Option<u64> {
+        lock(&self.0.segments).as_ref().map(|pending| pending.load(Ordering::Relaxed))
     }
 
     /// What stands between the operator and the API server; nothing while all is well. Devices are answered all the
@@ -247,6 +256,12 @@ async fn term(parts: &OperatorParts, health: &Health) {
         }
     };
     tracing::info!(epoch, "the term begins");
+    let relay = Relay::new(Arc::clone(parts.store.objects()), Arc::clone(&fleet));
+    *lock(&health.0.segments) = Some(relay.pending());
+    // Both are dropped with the term, and with them everything that a leader does.
+    let mut relaying = JoinSet::new();
+    relaying.spawn(relay.run());
+    let mut following = JoinSet::new();
     health.0.leads.store(true, Ordering::Release);
     let reporter =
         Reporter { controller: "sluice.dev/operator".into(), instance: Some(parts.lease.identity.clone()) };
@@ -262,11 +277,10 @@ async fn term(parts: &OperatorParts, health: &Health) {
         bundles: parts.bundles.clone(),
         tokens: Tokens::default(),
         hooks: parts.hooks.clone(),
+        robbed: Mutex::default(),
         deposed: CancellationToken::new(),
     });
     let statuses = Statuses::new(Arc::clone(&parts.status));
-    // Dropped with the term, and with it everything that follows.
-    let mut following = JoinSet::new();
     let mut known = BTreeMap::new();
     loop {
         let all = shared.repositories.all();

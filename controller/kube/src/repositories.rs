@@ -53,6 +53,13 @@ impl Repositories {
         }
     }
 
+    /// Has whoever follows one look at it, although it did not change.
+    pub(crate) fn nudge(&self, name: &str) {
+        if let Some(sender) = lock(&self.known).get(name) {
+            sender.send_modify(|_| ());
+        }
+    }
+
     fn forget(&self, name: &str) {
         if lock(&self.known).remove(name).is_some() {
             self.changed.notify_one();

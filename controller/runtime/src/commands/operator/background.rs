@@ -16,10 +16,15 @@ impl views::Background for Background {
         let leads = u64::from(self.0.leads());
         let up = u64::from(self.0.trouble().is_empty());
         let written = self.0.writes();
-        vec![
+        let segments = self.0.segments().filter(|_| self.0.leads());
+        let pending = segments
+            .map(|n| Figure::gauge("segments_pending", "Segments of gateways that are not taken in yet", n));
+        let mut all = vec![
             Figure::gauge("leader", "Whether this replica leads", leads),
             Figure::gauge("api_server_up", "Whether lease and watches of the API server work", up),
             Figure::counter("api_writes", "Objects and statuses written to the API server", written),
-        ]
+        ];
+        all.extend(pending);
+        all
     }
 }
