@@ -7,14 +7,18 @@ use crate::{API_VERSION, crds};
 
 /// Every generated file: its path from the project's root, and its content.
 ///
-/// `crds/generated/*.yaml` are the definitions; `crds/schemas/*.json` are for editors (yaml-language-server), which
-/// should also see misspelt fields, so they allow no others.
+/// `crds/generated/*.yaml` are the definitions, and the charts have copies, because a chart must stand alone;
+/// `crds/schemas/*.json` are for editors (yaml-language-server), which should also see misspelt fields, so they allow no
+/// others.
 pub fn generated() -> Vec<(String, String)> {
     let mut files = Vec::new();
     for crd in crds() {
         let kind = crd.spec.names.kind.clone();
-        let name = format!("crds/generated/{}_{}.yaml", crd.spec.group, crd.spec.names.plural);
-        files.push((name, yaml(&crd)));
+        let definition = yaml(&crd);
+        for folder in ["crds/generated", "charts/sluice/files/crds", "charts/sluice-crds/files/crds"] {
+            let name = format!("{folder}/{}_{}.yaml", crd.spec.group, crd.spec.names.plural);
+            files.push((name, definition.clone()));
+        }
         files.push((format!("crds/schemas/{}.json", kind.to_lowercase()), text(&editor_schema(&crd))));
     }
     files

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{at, documents, read};
 
 /// Folders of the charts that hold the definitions.
-pub const COPIES: [&str; 2] = ["charts/sluice/files/crds", "charts/sluice-crds/files/crds"];
+const COPIES: [&str; 2] = ["charts/sluice/files/crds", "charts/sluice-crds/files/crds"];
 
 /// File names in a folder.
 fn names(folder: &str) -> BTreeSet<String> {
@@ -26,8 +26,7 @@ fn the_definitions_are_those_that_are_generated() {
                 (read(&format!("{folder}/{name}")), read(&format!("crds/generated/{name}")));
             assert!(
                 copy == original,
-                "{folder}/{name} is not crds/generated/{name}; renew it with \
-                 `cargo test -p sluice-test-parts --test charts renew -- --ignored`"
+                "{folder}/{name} is not crds/generated/{name}; renew it with `cargo run -p sluice -- generate`"
             );
         }
     }

@@ -4,10 +4,7 @@ use std::{fmt::Write as _, fs};
 
 use serde_json::Value;
 
-use crate::{
-    copies::COPIES,
-    support::{at, documents, read},
-};
+use crate::support::{at, documents, read};
 
 const BEGIN: &str = "<!-- values: made from values.yaml -->\n";
 const END: &str = "<!-- end of values -->\n";
@@ -104,19 +101,10 @@ fn collect(path: String, value: &Value, leaves: &mut Vec<String>) {
     }
 }
 
-/// Not a test: writes what the tests above compare.
+/// Not a test: writes what a test above compares.
 #[test]
-#[ignore = "writes the copies of the definitions and the tables of the READMEs"]
+#[ignore = "writes the tables of the READMEs"]
 fn renew() {
-    for folder in COPIES {
-        for entry in fs::read_dir(at(folder)).unwrap() {
-            fs::remove_file(entry.unwrap().path()).unwrap();
-        }
-        for entry in fs::read_dir(at("crds/generated")).unwrap() {
-            let entry = entry.unwrap();
-            fs::copy(entry.path(), at(folder).join(entry.file_name())).unwrap();
-        }
-    }
     for chart in CHARTS {
         fs::write(at(chart).join("README.md"), expected(chart)).unwrap();
     }
