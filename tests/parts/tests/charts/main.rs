@@ -6,6 +6,7 @@ mod admission;
 mod argocd;
 mod copies;
 mod examples;
+mod flags;
 mod image;
 mod installation;
 mod network;
