@@ -7,6 +7,7 @@ mod damage;
 mod downloads;
 mod examples;
 mod explain;
+mod gateway;
 mod git_faults;
 mod house;
 mod mistakes;

@@ -6,6 +6,7 @@ mod admin;
 mod anything;
 mod devices;
 mod downloads;
+mod gateway;
 mod transport;
 mod webhooks;
 mod wire;
