@@ -11,7 +11,7 @@ pub enum TunnelError {
     Unreachable(String),
     /// The caller may not do what is needed.
     #[error(
-        "you may not {what} in namespace {namespace} ({detail}); ask for the rights that docs/kubernetes.md lists for readers"
+        "you may not {what} in namespace {namespace} ({detail}); docs/kubernetes.md lists the rights that a person needs"
     )]
     Forbidden {
         /// What was tried.
