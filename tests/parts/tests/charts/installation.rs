@@ -133,9 +133,9 @@ async fn namespaced_mode_needs_no_right_on_the_cluster() {
     assert!(may(&teams[0], "patch", "channels.sluice.dev") && may(&teams[1], "get", "secrets"));
     assert!(!may(&own, "patch", "channels.sluice.dev") && !may(&own, "get", "secrets"));
     assert!(!may(&teams[0], "list", "secrets"));
-    assert!(may(&own, "patch", "leases.coordination.k8s.io/sluice"));
-    assert!(!may(&own, "patch", "leases.coordination.k8s.io/other"));
-    assert!(!may(&teams[0], "patch", "leases.coordination.k8s.io/sluice"));
+    assert!(may(&own, "update", "leases.coordination.k8s.io/sluice"));
+    assert!(!may(&own, "update", "leases.coordination.k8s.io/other"));
+    assert!(!may(&teams[0], "update", "leases.coordination.k8s.io/sluice"));
 
     // With the definitions in the cluster and the same rights, `crds.enabled` is what fails, and says so.
     let mut upgrade = helm(cluster);
