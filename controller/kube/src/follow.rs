@@ -229,7 +229,10 @@ impl Follow {
             let Ok(app) = entry.app.parse() else { continue };
             match self.shared.store.transfer(&app, &entry.from, &following.owner.name).await {
                 Ok(_) => {
-                    tracing::info!(%app, from = entry.from, to = following.owner.name, "an app was taken over")
+                    let (from, to) = (&entry.from, &following.owner.name);
+                    tracing::info!(%app, from, to, "an app was taken over");
+                    lock(&self.shared.robbed).insert(from.clone());
+                    self.shared.repositories.nudge(from);
                 }
                 // Moved already, or somebody else's: then its objects say so.
                 Err(ControlError::OwnedBy { .. } | ControlError::Unowned(_)) => {}

@@ -228,6 +228,7 @@ impl Operator {
             }
             // What the term's futures did has ended with them.
             health.0.leads.store(false, Ordering::Release);
+            parts.status.store(Arc::default());
             tracing::info!(identity = parts.lease.identity, "this replica leads no more");
             parts.fleet.close().await;
             leadership.release().await;

@@ -51,6 +51,9 @@ pub(crate) enum Command {
     /// Network Git in a process that can be killed; started by `serve`
     #[command(hide = true)]
     GitWorker,
+    /// Wait until addresses answer; for the test of a Helm release
+    #[command(hide = true)]
+    CheckHealth(CheckHealthArgs),
     /// Write the files that are made from the code: CRDs, schemas, reference
     #[command(hide = true)]
     Generate(GenerateArgs),
@@ -301,4 +304,14 @@ pub(crate) struct GenerateArgs {
     /// Write nothing; fail when a file is not as it would be written
     #[arg(long)]
     pub(crate) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckHealthArgs {
+    /// Address that must answer 2xx; one that ends with /updates is asked as a device asks
+    #[arg(long, value_name = "URL", required = true)]
+    pub(crate) url: Vec<String>,
+    /// How long to wait for each
+    #[arg(long, default_value = "60s", value_name = "DURATION")]
+    pub(crate) timeout: String,
 }

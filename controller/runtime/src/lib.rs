@@ -39,6 +39,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => commands::explain::run(&args),
         Command::ClientConfig(args) => commands::client_config::run(&args),
         Command::Completions(args) => commands::completions::run(&args),
+        Command::CheckHealth(args) => commands::check_health::run(&args),
         Command::Generate(args) => commands::generate::run(&args),
     };
     match result {

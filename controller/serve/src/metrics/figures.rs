@@ -59,6 +59,23 @@ impl Writer<'_> {
         ConstCounter::new(value).encode(metric)
     }
 
+    /// A gauge for each repository, by `namespace/name`; in embedded mode there is no namespace.
+    fn of_repositories<'v>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = (&'v str, f64)>,
+    ) -> fmt::Result {
+        let mut metric =
+            self.0.encode_descriptor(name, help, None, prometheus_client::metrics::MetricType::Gauge)?;
+        for (owner, figure) in values {
+            let (namespace, repository) = owner.split_once('/').unwrap_or(("", owner));
+            let labels = [("namespace", namespace), ("repository", repository)];
+            ConstGauge::new(figure).encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
     /// A gauge with one label.
     fn gauges<'v>(
         &mut self,
@@ -97,7 +114,8 @@ impl Collector for Figures {
             freshness_figures(out, freshness)?;
         }
         status_figures(out, &status.load())?;
-        for Figure { name, help, value, counts } in devices.figures().into_iter().chain(background.iter().flat_map(|b| b.figures()))
+        for Figure { name, help, value, counts } in
+            devices.figures().into_iter().chain(background.iter().flat_map(|b| b.figures()))
         {
             if counts {
                 out.counter(name, help, value)?;
@@ -123,16 +141,11 @@ fn status_figures(out: &mut Writer<'_>, status: &status::Status) -> fmt::Result 
         .iter()
         .filter_map(|r| Some((r.name.as_str(), r.last_contact?.as_millisecond() as f64 / 1000.0)));
     let help = "When the repository last answered";
-    out.gauges("repository_last_contact_timestamp_seconds", help, "repository", contacts)?;
+    out.of_repositories("git_last_contact_timestamp_seconds", help, contacts)?;
     let ready = |ready: bool| if ready { 1.0 } else { 0.0 };
     let repositories =
         status.repositories.iter().map(|r| (r.name.as_str(), ready(status::is_ready(&r.conditions))));
-    out.gauges(
-        "repository_ready",
-        "Whether the repository is served as it asks",
-        "repository",
-        repositories,
-    )?;
+    out.of_repositories("repository_ready", "Whether the repository is served as it asks", repositories)?;
     let severity =
         |wanted: Severity| status.diagnostics.iter().filter(|d| d.severity == wanted).count() as f64;
     let problems = [("error", severity(Severity::Error)), ("warning", severity(Severity::Warning))];
