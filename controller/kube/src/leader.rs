@@ -61,6 +61,15 @@ struct Observed {
     since: Instant,
 }
 
+/// How a renewal ended.
+enum Renewal {
+    Done(Lease),
+    /// It is ours, as far as anybody knows; what stands there, if that could be read.
+    Failed(Option<Lease>),
+    /// Somebody else has it.
+    Lost,
+}
+
 impl Election {
     /// Takes part with `client`.
     pub fn new(client: Client, settings: LeaseSettings) -> Self {
@@ -168,25 +177,33 @@ impl Election {
                 spec.lease_duration_seconds = Some(self.seconds());
             }
             let asked = Instant::now();
-            let replaced = answer(self.api.replace(&self.settings.name, &PostParams::default(), &next)).await;
-            match replaced {
-                Ok(written) => (lease, renewed) = (written, asked),
-                Err(error) => {
-                    tracing::warn!(error, "the lease could not be renewed");
-                    if let Ok(Some(found)) = answer(self.api.get_opt(&self.settings.name)).await {
-                        let holder = found.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
-                        if holder != Some(&self.settings.identity) {
-                            return;
-                        }
-                        lease = found;
-                    }
-                }
+            // An API server that says nothing is not waited for beyond the deadline.
+            let left = deadline.saturating_sub(renewed.elapsed());
+            match tokio::time::timeout(left, self.renew_once(&next)).await {
+                Ok(Renewal::Done(written)) => (lease, renewed) = (written, asked),
+                Ok(Renewal::Failed(Some(found))) => lease = found,
+                Ok(Renewal::Failed(None)) => {}
+                Ok(Renewal::Lost) => return,
+                Err(_) => tracing::warn!("the lease could not be renewed: the API server does not answer"),
             }
             if renewed.elapsed() >= deadline {
                 tracing::error!("the lease was not renewed in time; this replica leads no more");
                 return;
             }
         }
+    }
+
+    /// Asks once, and after a failure looks what stands there.
+    async fn renew_once(&self, next: &Lease) -> Renewal {
+        let name = &self.settings.name;
+        let error = match answer(self.api.replace(name, &PostParams::default(), next)).await {
+            Ok(written) => return Renewal::Done(written),
+            Err(error) => error,
+        };
+        tracing::warn!(error, "the lease could not be renewed");
+        let Ok(Some(found)) = answer(self.api.get_opt(name)).await else { return Renewal::Failed(None) };
+        let holder = found.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
+        if holder == Some(&self.settings.identity) { Renewal::Failed(Some(found)) } else { Renewal::Lost }
     }
 
     /// Lets the others take over at once.
