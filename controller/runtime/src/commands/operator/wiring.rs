@@ -123,7 +123,7 @@ pub(crate) async fn operate(config: OperatorConfig, stop: CancellationToken) -> 
         tasks.spawn(tls.watcher().watch(TLS_LOOK, stop.clone()));
     }
     if let Some(device_listener) = device_listener {
-        tracing::info!(url = %public, "devices are answered");
+        tracing::info!(url = %public, %listen, "devices are answered");
         let limits = Limits { connections: config.max_connections, drain: DRAIN, ..Limits::default() };
         let (site, stop) = (device.site(), stop.clone());
         tasks.spawn(async move {
