@@ -25,7 +25,10 @@ async fn with_controllers() -> &'static ControlPlane {
     static STARTED: tokio::sync::OnceCell<ControlPlane> = tokio::sync::OnceCell::const_new();
     STARTED
         .get_or_init(async || {
-            let control_plane = ControlPlane::builder().with_controllers().start().await;
+            let control_plane = ControlPlane::builder()
+                .with_controllers_named(["namespace", "garbage-collector-controller", "resourcequota"])
+                .start()
+                .await;
             control_plane.install_crds().await;
             control_plane
         })

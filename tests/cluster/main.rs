@@ -3,4 +3,5 @@
 mod applying;
 mod external;
 mod faults;
+mod people;
 mod support;

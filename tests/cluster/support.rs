@@ -19,7 +19,11 @@ pub use sluice_test_parts::{ControlPlane, until};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-pub use self::{git::GitHttps, operator::Operator, phone::Phone};
+pub use self::{
+    git::GitHttps,
+    operator::{Operator, SLUICE},
+    phone::Phone,
+};
 
 /// Longest wait for anything. It only matters when a test is about to fail.
 pub const LIMIT: Duration = Duration::from_mins(1);

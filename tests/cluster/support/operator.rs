@@ -15,7 +15,7 @@ use sha2::Sha256;
 use super::{LIMIT, Phone, git::HOOK_SECRET, until};
 
 /// The program under test.
-const SLUICE: &str = env!("CARGO_BIN_EXE_sluice");
+pub const SLUICE: &str = env!("CARGO_BIN_EXE_sluice");
 /// Numbers log files.
 static STARTS: AtomicU32 = AtomicU32::new(0);
 
@@ -87,6 +87,10 @@ impl Operator {
 
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
+    }
+
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     pub fn id(&self) -> u32 {

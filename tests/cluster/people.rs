@@ -1,0 +1,160 @@
+//! People and the admin API: by its address with a token, and by `kubectl sluice`.
+
+use std::{os::unix::fs::symlink, path::Path, process::Output};
+
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+use kube::{Api, api::DeleteParams};
+use serde_json::Value;
+use sluice_test_parts::{Kubelet, kubectl};
+
+use crate::support::{APP, ControlPlane, LIMIT, Operator, Phone, SLUICE, World, until};
+
+/// What a person needs, and the account whose token reads.
+const PEOPLE: &str = r#"
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: sluice-reader }
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: person }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: { name: sluice-person }
+rules:
+- { apiGroups: [""], resources: [pods], verbs: [list] }
+- { apiGroups: [""], resources: [pods/portforward], verbs: [get, create] }
+- { apiGroups: [""], resources: [serviceaccounts/token], resourceNames: [sluice-reader], verbs: [create] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: sluice-person }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: sluice-person }
+subjects: [{ kind: ServiceAccount, name: person }]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: NAMESPACE-reader }
+rules:
+- { apiGroups: [sluice.dev], resources: [channels], verbs: [get] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: NAMESPACE-reader }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: NAMESPACE-reader }
+subjects: [{ kind: ServiceAccount, name: sluice-reader, namespace: NAMESPACE }]
+"#;
+
+const OPERATOR: [(&str, &str); 2] =
+    [("app.kubernetes.io/name", "sluice"), ("app.kubernetes.io/component", "operator")];
+
+async fn world() -> (World, Operator) {
+    let world = World::shop().await;
+    let people = PEOPLE.replace("NAMESPACE", &world.namespace);
+    world.control_plane.apply_yaml_in(&world.namespace, &people).await;
+    let operator = world.operator().await;
+    operator.offers(&Phone::new(1), "1.1.0").await;
+    (world, operator)
+}
+
+/// Status and body of an answer of the admin API.
+async fn ask(operator: &Operator, token: &str) -> (u16, Value) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://{}/api/v1/status", operator.admin());
+    let sent = client.get(url).bearer_auth(token).send().await.unwrap();
+    (sent.status().as_u16(), sent.json().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_answers_those_whom_the_cluster_lets_see_channels() {
+    let (world, operator) = world().await;
+    let token = async |account: &str, audiences: &[&str]| {
+        world.control_plane.token_for(&world.namespace, account, audiences).await
+    };
+    let (status, body) = ask(&operator, &token("sluice-reader", &["sluice"]).await).await;
+    assert_eq!((status, body["channels"][0]["app"].as_str()), (200, Some(APP)));
+    for wrong in [token("sluice-reader", &[]).await, token("sluice-reader", &["else"]).await, "x".into()] {
+        let (status, body) = ask(&operator, &wrong).await;
+        assert_eq!(status, 401);
+        assert!(body["message"].as_str().unwrap().contains("--audience sluice"), "{body}");
+    }
+    let (status, body) = ask(&operator, &token("person", &["sluice"]).await).await;
+    assert_eq!(status, 403);
+    assert!(body["message"].as_str().unwrap().contains(":person may not read"), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_api_server_the_api_says_why_it_does_not_answer() {
+    // Killed here, so it is no other test's.
+    let own = Box::leak(Box::new(ControlPlane::start().await));
+    own.install_crds().await;
+    let world = World::on(own).await;
+    own.apply_yaml_in(&world.namespace, &PEOPLE.replace("NAMESPACE", &world.namespace)).await;
+    let operator = world.operator().await;
+    let known = own.token_for(&world.namespace, "sluice-reader", &["sluice"]).await;
+    let new = own.token_for(&world.namespace, "sluice-reader", &["sluice", "other"]).await;
+    assert_eq!(ask(&operator, &known).await.0, 200);
+    own.kill_apiserver();
+    assert_eq!(ask(&operator, &known).await.0, 200, "who was let in a moment ago is let in");
+    let (status, body) = ask(&operator, &new).await;
+    assert_eq!(status, 503);
+    assert!(body["message"].as_str().unwrap().contains("cannot be reached"), "{body}");
+    own.start_apiserver().await;
+    until(LIMIT, "it is answered again", async || (ask(&operator, &new).await.0 == 200).then_some(())).await;
+}
+
+/// `kubectl sluice …` as that person.
+fn plugin(world: &World, kubeconfig: &Path, folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = kubectl(world.control_plane);
+    command.arg("sluice").args(arguments).env("KUBECONFIG", kubeconfig).env("PATH", folder);
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (status.code(), String::from_utf8([stdout, stderr].concat()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_sluice_reaches_the_operator_by_port_forward() {
+    let (world, operator) = world().await;
+    let folder = tempfile::tempdir().unwrap();
+    symlink(SLUICE, folder.path().join("kubectl-sluice")).unwrap();
+    let person = world.control_plane.kubeconfig_for(&world.namespace, "person").await;
+    let run = |arguments: &[&str]| {
+        let arguments = [arguments, &["--namespace", &world.namespace]].concat();
+        plugin(&world, &person, folder.path(), &arguments)
+    };
+    let (code, text) = run(&["status"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("there is no operator in namespace"), "{text}");
+
+    let kubelet = Kubelet::forwarding(8081, Some(operator.admin())).await;
+    kubelet.ready_pod(world.control_plane, &world.namespace, "sluice-0", &OPERATOR).await;
+    let (code, text) = run(&["status"]);
+    assert_eq!(code, Some(0), "{text}");
+    for word in ["production", APP, "shop-1.2.0"] {
+        assert!(text.contains(word), "`{word}` is not in\n{text}");
+    }
+    let (code, text) = run(&["explain", "--app", APP, "--output", "json"]);
+    assert_eq!(code, Some(0), "{text}");
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (answer["answer"].as_str(), answer["body"]["version"].as_str()),
+        (Some("update"), Some("1.1.0"))
+    );
+    let (code, text) = run(&["explain"]);
+    assert!(code == Some(2) && text.contains("--app ID"), "{text}");
+
+    // A right that is taken away ends with the next token.
+    let bindings = Api::<ClusterRoleBinding>::all(world.client());
+    let name = format!("{}-reader", world.namespace);
+    bindings.delete(&name, &DeleteParams::default()).await.unwrap();
+    let refused = until(LIMIT, "the right is gone", async || {
+        let (code, text) = run(&["status"]);
+        if code == Some(2) { Ok(text) } else { Err(text) }
+    })
+    .await;
+    assert!(refused.contains("403") && refused.contains("sluice-reader may not read"), "{refused}");
+
+    kubelet.stop().await;
+    let (code, text) = run(&["status"]);
+    assert!(code == Some(2) && text.contains("no port-forward to pod sluice-0"), "{text}");
+}
