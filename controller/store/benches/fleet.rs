@@ -1,12 +1,14 @@
 //! Speed of the fleet store: a printed table, never a verdict.
 //!
 //! `cargo bench -p sluice-store --bench fleet`; under `taskset -c 0` it is what one core does, the flushes of the disk
-//! included. The file is made in `$TMPDIR`: a memory file system there hides the price of a flush.
+//! included. The file is made in `$TMPDIR`: a memory file system there hides the price of a flush. With
+//! `SLUICE_BENCH_DATABASE_URL=postgres://…` the same over a server, whose schema `sluice` is dropped for it.
 
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a benchmark prints, and stops at the first surprise"
+    clippy::disallowed_methods,
+    reason = "a benchmark prints, stops at the first surprise, and is told where by the environment"
 )]
 
 use std::{
@@ -22,7 +24,8 @@ use sluice_core::{
     channel::Platform, client::PluginVersion, digest::Digest, ids::AppId, native::NativeVersion,
     outcome::Event, request::DeviceKey,
 };
-use sluice_store::fleet::{CheckIn, Fleet, Limits, Offer};
+use sluice_store::fleet::{CheckIn, Fleet, FleetUrl, Limits, Offer};
+use sqlx::{Connection as _, Executor as _};
 
 const APP: &str = "com.example.shop";
 const START: i64 = 1_800_000_000;
@@ -97,38 +100,48 @@ const STORY: [&str; 20] = [
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    runtime.block_on(async {
+    let server = std::env::var("SLUICE_BENCH_DATABASE_URL").ok();
+    for server in [None, server.as_deref()].into_iter().take(1 + usize::from(server.is_some())) {
+        println!("{}", if server.is_some() { "In a server" } else { "In a file" });
         println!("| what | per second | CPU each | note |\n| --- | --- | --- | --- |");
-        check_ins().await;
-        events(16, "events in arrays of 20, 16 callers", |device, at| {
-            STORY
-                .iter()
-                .enumerate()
-                .map(|(n, a)| event(device, a, Some(at + i64::try_from(n).unwrap())))
-                .collect()
-        })
-        .await;
-        events(64, "single events with a time, 64 callers", |device, at| {
-            vec![event(device, "set", Some(at))]
-        })
-        .await;
-        events(64, "single events without a time, 64 callers", |device, at| {
-            vec![event(device, &format!("download_{at}"), None)]
-        })
-        .await;
-    });
+        runtime.block_on(table(server));
+    }
 }
 
-async fn open(directory: &tempfile::TempDir) -> Fleet {
+async fn table(server: Option<&str>) {
+    check_ins(server).await;
+    events(server, 16, "events in arrays of 20, 16 callers", |device, at| {
+        STORY
+            .iter()
+            .enumerate()
+            .map(|(n, a)| event(device, a, Some(at + i64::try_from(n).unwrap())))
+            .collect()
+    })
+    .await;
+    events(server, 64, "single events with a time, 64 callers", |device, at| {
+        vec![event(device, "set", Some(at))]
+    })
+    .await;
+    events(server, 64, "single events without a time, 64 callers", |device, at| {
+        vec![event(device, &format!("download_{at}"), None)]
+    })
+    .await;
+}
+
+/// An empty store.
+async fn open(directory: &tempfile::TempDir, server: Option<&str>) -> Fleet {
     let clock = Arc::new(AtomicI64::new(START));
     let limits = Limits { queued_check_ins: 200_000, ..Limits::default() };
-    Fleet::open_with(
-        &directory.path().join("fleet.db"),
-        Arc::new(move || clock.load(Ordering::Relaxed)),
-        limits,
-    )
-    .await
-    .unwrap()
+    let url = match server {
+        None => FleetUrl::file(directory.path().join("fleet.db")),
+        Some(url) => {
+            let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+            connection.execute("DROP SCHEMA IF EXISTS sluice CASCADE").await.unwrap();
+            connection.close().await.unwrap();
+            url.parse().unwrap()
+        }
+    };
+    Fleet::connect(&url, Arc::new(move || clock.load(Ordering::Relaxed)), limits).await.unwrap()
 }
 
 /// When a measurement began: on the wall, and in processor time of this process, which neighbours do not disturb.
@@ -153,9 +166,9 @@ fn cpu() -> Duration {
     Duration::from_millis(10 * fields.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>())
 }
 
-async fn check_ins() {
+async fn check_ins(server: Option<&str>) {
     let directory = tempfile::tempdir().unwrap();
-    let fleet = open(&directory).await;
+    let fleet = open(&directory, server).await;
     let digest = Digest::of(b"2.0.0");
     let devices: Vec<_> = (0..DEVICES).map(device).collect();
     let begin = Begin::now();
@@ -191,9 +204,14 @@ async fn check_ins() {
     fleet.close().await.unwrap();
 }
 
-async fn events(callers: u64, what: &str, make: impl Fn(DeviceKey, i64) -> Vec<Event> + Copy) {
+async fn events(
+    server: Option<&str>,
+    callers: u64,
+    what: &str,
+    make: impl Fn(DeviceKey, i64) -> Vec<Event> + Copy,
+) {
     let directory = tempfile::tempdir().unwrap();
-    let fleet = open(&directory).await;
+    let fleet = open(&directory, server).await;
     let digest = Digest::of(b"2.0.0");
     let devices: Vec<_> = (0..DEVICES).map(device).collect();
     for device in &devices {

@@ -11,6 +11,9 @@
 //! | `artefacts/<sha256>.zip` | once each | what devices download |
 //! | `bundles/<digest>.json` | once each | the files of a bundle, and its zip |
 //! | `inventory/<name>.json` | replaced | documents of the engine |
+//! | `staging/<id>` | for a moment | a large file on its way, in stores where it is assembled from parts |
+//!
+//! What gateways and the leader pass each other is in [`crate::relay`].
 //!
 //! Readers ignore unknown fields everywhere; the record keeps the ones it does not know when it is rewritten, so that
 //! going back one release loses nothing.

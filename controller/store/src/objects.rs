@@ -213,4 +213,4 @@ pub(crate) fn cut(range: Option<Range<u64>>, size: u64) -> Range<u64> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -78,11 +78,10 @@ impl Relay {
             every.tick().await;
             let trouble = self.look(look % PUBLISH_EVERY == 0, Timestamp::now()).await.err();
             if trouble != self.said {
-                match &trouble {
-                    Some(error) => {
-                        tracing::warn!(%error, "what gateways gathered waits in the bundle store");
-                    }
-                    None => tracing::info!("what gateways gather is taken in again"),
+                if let Some(error) = &trouble {
+                    tracing::warn!(error, "what gateways gathered waits in the bundle store");
+                } else {
+                    tracing::info!("what gateways gather is taken in again");
                 }
                 self.said = trouble;
             }

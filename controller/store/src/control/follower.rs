@@ -144,13 +144,14 @@ impl Follower {
         self.freshness.note(&looked, Timestamp::now());
         let trouble = looked.as_ref().err().map(ToString::to_string);
         if trouble != self.said {
-            match &trouble {
-                Some(trouble) => tracing::warn!(
+            if let Some(trouble) = &trouble {
+                tracing::warn!(
                     generation = self.served.load().root.generation,
                     trouble,
                     "what is served cannot be compared with what is published; devices are answered as before"
-                ),
-                None => tracing::info!("what is served is what is published again"),
+                );
+            } else {
+                tracing::info!("what is served is what is published again");
             }
             self.said = trouble;
         }

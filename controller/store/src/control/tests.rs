@@ -1,4 +1,4 @@
-//! The bundle store over a directory and over memory.
+//! The bundle store over every back end.
 
 use std::{collections::BTreeMap, io::Write as _};
 
@@ -24,10 +24,12 @@ struct Stores {
     all: Vec<Arc<dyn Objects>>,
 }
 
-fn stores() -> Stores {
+/// A directory, memory, and a bucket of a real S3 server.
+async fn stores() -> Stores {
     let folder = tempfile::tempdir().unwrap();
     let directory = Directory::open(folder.path()).unwrap();
-    Stores { _folder: folder, all: vec![Arc::new(directory), Arc::new(Remote::in_memory())] }
+    let bucket = crate::objects::tests::bucket("/prefix").await;
+    Stores { _folder: folder, all: vec![Arc::new(directory), Arc::new(Remote::in_memory()), bucket] }
 }
 
 async fn open(objects: &Arc<dyn Objects>) -> BundleStore {
@@ -93,7 +95,7 @@ async fn edit(objects: &Arc<dyn Objects>, key: &str, edit: impl FnOnce(&mut Valu
 
 #[tokio::test]
 async fn an_installation_has_one_id() {
-    for objects in stores().all {
+    for objects in stores().await.all {
         assert!(matches!(
             BundleStore::open_existing(objects.clone()).await,
             Err(ControlError::NotInitialised)
@@ -107,7 +109,7 @@ async fn an_installation_has_one_id() {
 
 #[tokio::test]
 async fn a_far_newer_store_is_refused_and_a_readable_one_left_alone() {
-    for objects in stores().all {
+    for objects in stores().await.all {
         open(&objects).await;
         edit(&objects, FORMAT_KEY, |f| {
             *f = json!({"format": FORMAT + 1, "readableFrom": FORMAT, "more": true});
@@ -131,7 +133,7 @@ async fn a_far_newer_store_is_refused_and_a_readable_one_left_alone() {
 
 #[tokio::test]
 async fn publish_and_load() {
-    for objects in stores().all {
+    for objects in stores().await.all {
         let store = open(&objects).await;
         let empty = store.load(None).await.unwrap();
         assert_eq!((empty.snapshot.root.generation, empty.etag), (0, None));
@@ -169,7 +171,7 @@ async fn publish_and_load() {
 /// Rule 3.
 #[tokio::test]
 async fn generations_only_go_up() {
-    for objects in stores().all {
+    for objects in stores().await.all {
         let store = open(&objects).await;
         let ahead = store.publish(3, &change("com.a", "1.0.0"), at(100)).await.unwrap().root;
         // The clock went back, or another machine's clock is behind.
@@ -206,7 +208,7 @@ async fn generations_only_go_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn publishers_at_once_lose_nothing() {
-    for objects in stores().all {
+    for objects in stores().await.all {
         let ids: Vec<String> = (0..16).map(|n| format!("com.app{n}")).collect();
         let tasks: Vec<_> = ids
             .iter()
@@ -234,7 +236,7 @@ async fn publishers_at_once_lose_nothing() {
 /// Rules 5 and 9: one damaged shard is one app that stays as it was.
 #[tokio::test]
 async fn a_damaged_shard_is_one_apps_problem() {
-    for objects in stores().all {
+    for objects in stores().await.all {
         let store = open(&objects).await;
         store.publish(0, &change("com.a", "1.0.0"), at(0)).await.unwrap();
         let before = store.load(None).await.unwrap().snapshot;
@@ -327,7 +329,7 @@ fn bind(record: &mut AppRecord, text: &str) {
 /// Rule 13.
 #[tokio::test]
 async fn an_app_belongs_to_whom_came_first() {
-    for objects in stores().all {
+    for objects in stores().await.all {
         let store = open(&objects).await;
         let shop = app("com.example.shop");
         assert_eq!(store.record(&shop).await.unwrap(), None);
@@ -360,7 +362,7 @@ async fn an_app_belongs_to_whom_came_first() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn updates_at_once_lose_nothing() {
-    for objects in stores().all {
+    for objects in stores().await.all {
         let store = open(&objects).await;
         let shop = app("com.example.shop");
         store.claim(&shop, "o").await.unwrap();
@@ -385,7 +387,7 @@ async fn updates_at_once_lose_nothing() {
 
 #[tokio::test]
 async fn a_change_that_refuses_writes_nothing() {
-    for objects in stores().all {
+    for objects in stores().await.all {
         let store = open(&objects).await;
         let shop = app("com.example.shop");
         store.claim(&shop, "o").await.unwrap();
@@ -403,7 +405,7 @@ async fn a_change_that_refuses_writes_nothing() {
 /// What the next release writes can be read by this one, and survives it.
 #[tokio::test]
 async fn unknown_fields_are_ignored_and_kept() {
-    for objects in stores().all {
+    for objects in stores().await.all {
         let store = open(&objects).await;
         let shop = app("com.example.shop");
         store.claim(&shop, "o").await.unwrap();
@@ -458,7 +460,7 @@ async fn unknown_fields_are_ignored_and_kept() {
 
 #[tokio::test]
 async fn artefacts_are_written_once_and_mended() {
-    for objects in stores().all {
+    for objects in stores().await.all {
         let store = open(&objects).await;
         let content = b"PK zip".to_vec();
         let digest = Digest::of(&content);
@@ -488,7 +490,7 @@ async fn artefacts_are_written_once_and_mended() {
 
 #[tokio::test]
 async fn the_first_packing_of_a_bundle_stays() {
-    for objects in stores().all {
+    for objects in stores().await.all {
         let store = open(&objects).await;
         let files = vec![BundleFile { path: "index.html".into(), size: 1, sha256: Digest::of(b"x") }];
         let index = BundleIndex { digest: bundle_digest(&files), files, zip: zip("first") };
@@ -502,7 +504,7 @@ async fn the_first_packing_of_a_bundle_stays() {
 
 #[tokio::test]
 async fn documents_come_back() {
-    for objects in stores().all {
+    for objects in stores().await.all {
         let store = open(&objects).await;
         assert!(store.document::<Value>("default").await.unwrap().is_none());
         let first = store.put_document(0, "default", &json!({"commit": "a"}), None).await.unwrap();
@@ -520,7 +522,7 @@ async fn documents_come_back() {
 /// Rule 3.
 #[tokio::test]
 async fn a_former_leader_writes_nothing_over_a_later_one() {
-    for objects in stores().all {
+    for objects in stores().await.all {
         let (former, later) = (open(&objects).await, open(&objects).await);
         let now = Timestamp::from_second(1_000).unwrap();
         let old = former.begin_term(now).await.unwrap();
@@ -563,11 +565,24 @@ async fn a_former_leader_writes_nothing_over_a_later_one() {
 
 #[tokio::test]
 async fn of_two_that_begin_a_term_at_once_each_gets_its_own() {
-    for objects in stores().all {
+    for objects in stores().await.all {
         let now = Timestamp::from_second(1_000).unwrap();
         let begin = async || open(&objects).await.begin_term(now).await.unwrap();
         let (a, b, c) = tokio::join!(begin(), begin(), begin());
         let terms: std::collections::BTreeSet<u64> = [a, b, c].into();
         assert_eq!(terms.len(), 3, "{terms:?}");
+    }
+}
+
+#[tokio::test]
+async fn uploads_that_were_killed_are_removed_a_day_later() {
+    for objects in stores().await.all {
+        let store = open(&objects).await;
+        objects.create("staging/killed", b"half".to_vec().into()).await.unwrap();
+        let now = Timestamp::now();
+        store.prune_shards(now).await.unwrap();
+        assert_eq!(objects.list("staging").await.unwrap().len(), 1);
+        store.prune_shards(now + SignedDuration::from_hours(25)).await.unwrap();
+        assert_eq!(objects.list("staging").await.unwrap(), Vec::new());
     }
 }

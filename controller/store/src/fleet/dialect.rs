@@ -184,7 +184,7 @@ impl Connection {
     pub(crate) async fn open(place: &Place, limits: &Limits) -> Result<Self> {
         match place {
             Place::File(path) => sqlite::connect(path, limits).await.map(|c| Self::Sqlite(Held::Own(c))),
-            Place::Server(server) => server.connect().await.map(|c| Self::Postgres(Held::Own(c))),
+            Place::Server(server) => Box::pin(server.connect()).await.map(|c| Self::Postgres(Held::Own(c))),
         }
     }
 

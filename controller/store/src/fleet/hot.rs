@@ -146,9 +146,11 @@ impl Hot {
         Contact::Nothing
     }
 
-    /// What a cached device was last offered; `None` when it is not cached.
-    pub(crate) fn last_offer(&self, key: &Key) -> Option<Option<Arc<KnownVersion>>> {
-        self.shard(key).get(key, self.generation).map(|entry| entry.offer.clone())
+    /// Whether a device is cached, and what it was last offered.
+    pub(crate) fn last_offer(&self, key: &Key) -> (bool, Option<Arc<KnownVersion>>) {
+        let mut shard = self.shard(key);
+        let entry = shard.get(key, self.generation);
+        (entry.is_some(), entry.and_then(|entry| entry.offer.clone()))
     }
 
     /// Forgets a device, so that its next check-in is written whatever it says.

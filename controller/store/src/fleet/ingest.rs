@@ -321,6 +321,7 @@ mod hex_key {
 mod hex_hash {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
+    #[expect(clippy::ref_option, reason = "the derive hands it over so")]
     pub(super) fn serialize<S: Serializer>(
         hash: &Option<[u8; 16]>,
         serializer: S,

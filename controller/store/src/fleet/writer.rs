@@ -20,7 +20,7 @@ use super::{
     hot::{Contact, Key},
     model::OverrideRow,
     place::Place,
-    queue::{Job, Pending, Taken},
+    queue::{Gathered, Job, Pending, Taken},
     registry::Dirty,
     remembered::Learned,
     retention::Cleanup,
@@ -67,17 +67,44 @@ impl Done {
         key: &Key,
         row: Option<&OverrideRow>,
     ) -> Result<(), sqlx::Error> {
-        self.learned.push(match row {
-            Some(row) => {
-                sql::write_overrides(connection, std::slice::from_ref(row)).await?;
-                (*key, Learned::Override(row.chosen.clone(), row.expires))
-            }
-            None => {
-                sql::delete_override(connection, key).await?;
-                (*key, Learned::NoOverride)
-            }
-        });
+        let learned = if let Some(row) = row {
+            sql::write_overrides(connection, std::slice::from_ref(row)).await?;
+            Learned::Override(row.chosen.clone(), row.expires)
+        } else {
+            sql::delete_override(connection, key).await?;
+            Learned::NoOverride
+        };
+        self.learned.push((*key, learned));
         Ok(())
+    }
+
+    /// What is not an event or a check-in: channels, and which segments are new. Returns the new ones.
+    async fn settle<'j>(
+        &mut self,
+        connection: &mut Connection,
+        jobs: &'j [Job],
+        now: i64,
+    ) -> Result<Vec<&'j Gathered>, sqlx::Error> {
+        let mut gathered = Vec::new();
+        for job in jobs {
+            match job {
+                Job::Choose(row, _) => self.choose(connection, &row.key, Some(row)).await?,
+                Job::Unchoose(key, _) => self.choose(connection, key, None).await?,
+                Job::Ingest(segment, _) => {
+                    let new = sql::admit_segment(connection, &segment.id, now).await?;
+                    self.ingested.push(new);
+                    if new {
+                        for (key, row) in &segment.choices {
+                            self.choose(connection, key, row.as_ref()).await?;
+                        }
+                        gathered.push(&**segment);
+                    }
+                }
+                Job::Forget(ids, _) => sql::forget_segments(connection, ids).await?,
+                Job::Record(..) | Job::Flush(_) | Job::Cleanup(_) | Job::Close(_) => {}
+            }
+        }
+        Ok(gathered)
     }
 }
 
@@ -270,7 +297,8 @@ impl Writer {
         if let Some(connection) = self.connection.take() {
             return Ok(connection);
         }
-        let reopened = schema::reopen(&self.place, self.holder, &self.shared.limits);
+        // On the heap: a connection to a server is made by a future as large as all the rest.
+        let reopened = Box::pin(schema::reopen(&self.place, self.holder, &self.shared.limits));
         let Some(mut connection) = self.patiently(reopened).await? else {
             self.over = true;
             return Err(sqlx::Error::PoolClosed);
@@ -320,25 +348,7 @@ async fn write(
 ) -> Result<Done, sqlx::Error> {
     let mut done = Done::default();
     sql::write_names(connection, dirty).await?;
-    let mut gathered = Vec::new();
-    for job in jobs {
-        match job {
-            Job::Choose(row, _) => done.choose(connection, &row.key, Some(row)).await?,
-            Job::Unchoose(key, _) => done.choose(connection, key, None).await?,
-            Job::Ingest(segment, _) => {
-                let new = sql::admit_segment(connection, &segment.id, (shared.clock)()).await?;
-                done.ingested.push(new);
-                if new {
-                    for (key, row) in &segment.choices {
-                        done.choose(connection, key, row.as_ref()).await?;
-                    }
-                    gathered.push(&**segment);
-                }
-            }
-            Job::Forget(ids, _) => sql::forget_segments(connection, ids).await?,
-            Job::Record(..) | Job::Flush(_) | Job::Cleanup(_) | Job::Close(_) => {}
-        }
-    }
+    let gathered = done.settle(connection, jobs, (shared.clock)()).await?;
     let here =
         jobs.iter().filter_map(|job| if let Job::Record(reports, _) = job { Some(reports) } else { None });
     // In the order of the answers; those that came by segments wait for none.

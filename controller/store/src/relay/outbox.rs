@@ -212,9 +212,10 @@ impl Outbox {
                 every.tick().await;
                 let trouble = self.read_memory().await.err();
                 if trouble != said {
-                    match &trouble {
-                        Some(error) => tracing::warn!(error, "device memory of the leader could not be read"),
-                        None => tracing::info!("device memory of the leader is read again"),
+                    if let Some(error) = &trouble {
+                        tracing::warn!(error, "device memory of the leader could not be read");
+                    } else {
+                        tracing::info!("device memory of the leader is read again");
                     }
                     said = trouble;
                 }
@@ -424,13 +425,14 @@ impl Outbox {
         for number in 1.. {
             let Waiting { segment, keys, learned, waiters, closing, .. } = inner.take().await;
             let written = inner.write(segment, number).await;
-            match &written {
-                Ok(()) => inner.own.learn(number, (inner.clock)(), learned),
-                Err(_) => {
-                    // The next check-in of these devices is written whatever it says.
-                    keys.iter().for_each(|key| inner.hot.forget(key));
-                    inner.counters.dropped_check_ins.fetch_add(keys.len() as u64, Ordering::Relaxed);
+            if written.is_ok() {
+                inner.own.learn(number, (inner.clock)(), learned);
+            } else {
+                // The next check-in of these devices is written whatever it says.
+                for key in &keys {
+                    inner.hot.forget(key);
                 }
+                inner.counters.dropped_check_ins.fetch_add(keys.len() as u64, Ordering::Relaxed);
             }
             for waiter in waiters {
                 // A caller that went away does not want the answer.
@@ -561,7 +563,10 @@ impl Inner {
         }
         let app = self.registry.app_id(event.app.as_str())?;
         let key = Key { app, device: event.device };
-        let offered = self.hot.last_offer(&key)?;
+        let (asked, offered) = self.hot.last_offer(&key);
+        if !asked {
+            return None;
+        }
         let named = match outcome.attribution {
             Attribution::Named => event.version.as_deref(),
             Attribution::LastOffered => None,

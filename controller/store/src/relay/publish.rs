@@ -147,15 +147,12 @@ impl Publisher {
 
     async fn put(&self, index: &Index, etag: Option<&Etag>) -> Result<Etag, PublishError> {
         let bytes = serde_json::to_vec(index).map_err(std::io::Error::from)?;
-        Ok(match etag {
-            Some(etag) => self.objects.replace(INDEX, bytes.into(), Some(etag)).await?,
-            None => {
-                self.objects.create(INDEX, bytes.into()).await?;
-                // The next attempt reads which version that is.
-                let found = self.objects.get(INDEX).await?;
-                found.map(|(_, etag)| etag).ok_or_else(|| ObjectsError::Conflict(INDEX.to_owned()))?
-            }
-        })
+        if let Some(etag) = etag {
+            return Ok(self.objects.replace(INDEX, bytes.into(), Some(etag)).await?);
+        }
+        self.objects.create(INDEX, bytes.into()).await?;
+        let found = self.objects.get(INDEX).await?;
+        Ok(found.map(|(_, etag)| etag).ok_or_else(|| ObjectsError::Conflict(INDEX.to_owned()))?)
     }
 
     fn retire(&mut self, before: &Index, after: &Index, now: Timestamp) {

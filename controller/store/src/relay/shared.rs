@@ -95,12 +95,8 @@ impl Reader {
                 None => Fetched::Missing,
             },
         };
-        let (bytes, etag) = match fetched {
-            Fetched::Unchanged => return Ok(None),
-            // Never published, or lost: what is known stays (rule 5).
-            Fetched::Missing => return Ok(None),
-            Fetched::Changed(bytes, etag) => (bytes, etag),
-        };
+        // Missing is never published, or lost: what is known stays (rule 5).
+        let Fetched::Changed(bytes, etag) = fetched else { return Ok(None) };
         let damaged = |reason: String| ReadError::Damaged { key: INDEX.to_owned(), reason };
         let index: Index = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
         if index.format > FORMAT {
@@ -108,13 +104,11 @@ impl Reader {
         }
         let (shared, problem) = self.assemble(&index).await;
         self.shared.store(Arc::new(shared));
-        match problem {
-            Some(problem) => Err(problem),
-            None => {
-                *self.etag() = Some(etag);
-                Ok(index.gateways.get(&self.gateway.text()).copied())
-            }
+        if let Some(problem) = problem {
+            return Err(problem);
         }
+        *self.etag() = Some(etag);
+        Ok(index.gateways.get(&self.gateway.text()).copied())
     }
 
     /// What the index says; shards that are there already are not fetched again, and one that cannot be read stays as it

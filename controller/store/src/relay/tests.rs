@@ -31,7 +31,7 @@ use crate::{
     objects::Directory,
 };
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A bundle store in a directory, and a fleet store in a file.
 struct World {
@@ -193,7 +193,7 @@ async fn what_nobody_serves_is_answered_and_forgotten() {
 #[tokio::test]
 async fn what_waits_is_written_before_the_end() {
     let world = World::new();
-    let limits = OutboxLimits { gather: Duration::from_secs(3_600), ..OutboxLimits::default() };
+    let limits = OutboxLimits { gather: Duration::from_hours(1), ..OutboxLimits::default() };
     let served = Arc::new(ArcSwap::from_pointee(shop()));
     let outbox = Outbox::new(world.objects(), served, world.hands.clock(), limits);
     let running = outbox.clone();

@@ -31,7 +31,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server and a database of it. Printing it shows neither user nor password.
 #[derive(Clone)]
-pub(crate) struct Server(PgConnectOptions);
+pub(crate) struct Server(Box<PgConnectOptions>);
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,7 +55,7 @@ impl Server {
         let options: PgConnectOptions = url.parse().ok()?;
         options.get_database()?;
         let options = options.application_name("sluice").statement_cache_capacity(256);
-        Some(Self(options.disable_statement_logging()))
+        Some(Self(Box::new(options.disable_statement_logging())))
     }
 
     /// The connection that writes, with the lock. [`taken`] tells from the error whether somebody else has it.
@@ -80,7 +80,7 @@ impl Server {
             .after_connect(|connection, _| {
                 Box::pin(async move { connection.execute(sqlx::raw_sql(SESSION)).await.map(drop) })
             })
-            .connect_lazy_with(self.0.clone())
+            .connect_lazy_with((*self.0).clone())
     }
 }
 
@@ -97,7 +97,7 @@ impl From<Taken> for sqlx::Error {
 
 /// Whether a connection was refused because another process holds the lock.
 pub(crate) fn taken(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Io(error) if error.get_ref().is_some_and(|e| e.is::<Taken>()))
+    matches!(error, sqlx::Error::Io(error) if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Taken>))
 }
 
 /// Gives up after a while.

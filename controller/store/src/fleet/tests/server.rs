@@ -6,7 +6,7 @@ use sluice_test_parts::{Postgres, Proxy, until};
 
 use super::*;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 async fn connect(url: &str) -> Result<Fleet, FleetError> {
     Fleet::connect(&url.parse().unwrap(), Hands::default().clock(), Limits::default()).await

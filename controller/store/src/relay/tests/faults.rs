@@ -3,18 +3,10 @@
 use sluice_test_parts::{Minio, Proxy};
 
 use super::*;
-use crate::objects::{Content, StoreUrl};
+use crate::objects::{Content, tests::open_s3};
 
-fn open_s3(minio: &Minio, bucket: &str, endpoint: &str) -> Arc<dyn Objects> {
-    let url: StoreUrl = format!("s3://{bucket}").parse().unwrap();
-    url.open_with(&[
-        ("AWS_ENDPOINT", endpoint),
-        ("AWS_ALLOW_HTTP", "true"),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", minio.access_key()),
-        ("AWS_SECRET_ACCESS_KEY", minio.secret_key()),
-    ])
-    .unwrap()
+fn in_bucket(minio: &Minio, bucket: &str, endpoint: &str) -> Arc<dyn Objects> {
+    open_s3(&format!("s3://{bucket}").parse().unwrap(), minio, endpoint)
 }
 
 /// The leader is killed after each of its steps in turn; the next one finds everything, once.
@@ -133,7 +125,7 @@ async fn an_outage_of_the_store_refuses_and_recovers() {
     let bucket = minio.bucket().await;
     let proxy = Proxy::to(minio.address()).await;
     let hands = Hands::default();
-    let gateway = gateway(open_s3(minio, &bucket, &format!("http://{}", proxy.address())), hands.clock());
+    let gateway = gateway(in_bucket(minio, &bucket, &format!("http://{}", proxy.address())), hands.clock());
     asks(&gateway, &hands, 1);
     fails(&gateway, 1).await;
     chooses(&gateway, 1, "beta").await;
@@ -160,7 +152,7 @@ async fn an_outage_of_the_store_refuses_and_recovers() {
     }
     let world = World::new();
     let fleet = world.fleet().await;
-    let mut ingest = Ingest::new(open_s3(minio, &bucket, &minio.endpoint()), fleet.clone());
+    let mut ingest = Ingest::new(in_bucket(minio, &bucket, &minio.endpoint()), fleet.clone());
     ingest.look(Timestamp::now()).await.unwrap();
     let counts = fleet.outcome_counts(APP).await.unwrap();
     assert_eq!(
