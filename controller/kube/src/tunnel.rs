@@ -19,8 +19,6 @@ use tokio::io::DuplexStream;
 use crate::review::AUDIENCE;
 
 mod error;
-#[cfg(test)]
-mod kubelet;
 mod pods;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@
 
 mod control_plane;
 mod folder;
+mod kubelet;
 mod minio;
 mod ports;
 mod postgres;
@@ -19,6 +20,7 @@ mod wait;
 
 pub use self::{
     control_plane::{AuditEntry, ControlPlane, ControlPlaneBuilder},
+    kubelet::Kubelet,
     minio::Minio,
     postgres::Postgres,
     program::{helm, kubectl, part, promtool},

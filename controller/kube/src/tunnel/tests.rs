@@ -1,14 +1,13 @@
 //! Against a real API server, with the end of a kubelet behind it.
 
 use axum::{Router, http::HeaderMap, routing::get};
-use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
-use sluice_test_parts::ControlPlane;
+use sluice_test_parts::{ControlPlane, Kubelet};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{kubelet, *};
+use super::*;
 use crate::review::{Reviewer, Verdict};
 
 /// Somebody who may use the operator's admin address, and somebody who may only see its pods.
@@ -52,6 +51,9 @@ roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: onlooker }
 subjects: [{ kind: ServiceAccount, name: onlooker }]
 "#;
 
+const OPERATOR: [(&str, &str); 2] =
+    [("app.kubernetes.io/name", "sluice"), ("app.kubernetes.io/component", "operator")];
+
 const POD: &str = r"
 apiVersion: v1
 kind: Pod
@@ -59,8 +61,7 @@ metadata:
   name: sluice-0
   labels: { app.kubernetes.io/name: sluice, app.kubernetes.io/component: operator }
 spec:
-  NODE
-  containers: [{ name: sluice, image: sluice, ports: [{ name: admin, containerPort: 8081 }] }]
+  containers: [{ name: sluice, image: sluice }]
 ";
 
 async fn place(plane: &ControlPlane, namespace: &str, person: &str) -> Place {
@@ -96,7 +97,7 @@ async fn every_step_says_what_is_missing() {
     let elsewhere = Place { namespace: "elsewhere".into(), ..person.clone() };
     says(&elsewhere, &["may not list pods in namespace elsewhere", "cannot list resource"]).await;
 
-    plane.apply_yaml_in(&namespace, &POD.replace("NODE", "")).await;
+    plane.apply_yaml_in(&namespace, POD).await;
     says(&person, &["no operator pod", "sluice-0 (Pending)"]).await;
     set_ready(plane, &namespace).await;
 
@@ -116,21 +117,6 @@ async fn every_step_says_what_is_missing() {
     says(&nothing, &["/nonexistent", "--kubeconfig"]).await;
 }
 
-/// Makes a node whose kubelet listens there, and a ready pod on it.
-async fn pod_on_node(plane: &ControlPlane, namespace: &str, port: u16) {
-    let node = format!("apiVersion: v1\nkind: Node\nmetadata: {{ name: node-{namespace} }}\n");
-    plane.apply_yaml(&node).await;
-    let status = json!({ "status": {
-        "addresses": [{ "type": "InternalIP", "address": "127.0.0.1" }],
-        "daemonEndpoints": { "kubeletEndpoint": { "Port": port } },
-    } });
-    let nodes = Api::<Node>::all(plane.client());
-    let name = format!("node-{namespace}");
-    nodes.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
-    plane.apply_yaml_in(namespace, &POD.replace("NODE", &format!("nodeName: {name}"))).await;
-    set_ready(plane, namespace).await;
-}
-
 #[tokio::test]
 async fn a_request_goes_through_the_api_server_with_a_token_for_us() {
     let plane = ControlPlane::shared().await;
@@ -143,8 +129,8 @@ async fn a_request_goes_through_the_api_server_with_a_token_for_us() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, admin).await });
-    let port = kubelet::start(8081, Some(target)).await;
-    pod_on_node(plane, &namespace, port).await;
+    let kubelet = Kubelet::forwarding(8081, Some(target)).await;
+    kubelet.ready_pod(plane, &namespace, "sluice-0", &OPERATOR).await;
 
     let mut tunnel = open(&place(plane, &namespace, "person").await).await.unwrap();
     assert_eq!(tunnel.pod, "sluice-0");
@@ -168,8 +154,8 @@ async fn a_pod_where_nothing_listens_says_so() {
     let plane = ControlPlane::shared().await;
     let namespace = plane.namespace().await;
     plane.apply_yaml_in(&namespace, PEOPLE).await;
-    let port = kubelet::start(8081, None).await;
-    pod_on_node(plane, &namespace, port).await;
+    let kubelet = Kubelet::forwarding(8081, None).await;
+    kubelet.ready_pod(plane, &namespace, "sluice-0", &OPERATOR).await;
     let tunnel = open(&place(plane, &namespace, "person").await).await.unwrap();
     assert_eq!(tunnel.failure.await.as_deref(), Some("connection refused inside the pod"));
 }
@@ -179,7 +165,9 @@ async fn a_node_that_is_away_is_an_error_of_the_port_forward() {
     let plane = ControlPlane::shared().await;
     let namespace = plane.namespace().await;
     plane.apply_yaml_in(&namespace, PEOPLE).await;
-    pod_on_node(plane, &namespace, 9).await;
+    let kubelet = Kubelet::forwarding(8081, None).await;
+    kubelet.ready_pod(plane, &namespace, "sluice-0", &OPERATOR).await;
+    kubelet.stop().await;
     says(
         &place(plane, &namespace, "person").await,
         &["no port-forward to pod sluice-0", "error dialing backend"],
