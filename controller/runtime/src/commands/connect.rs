@@ -14,24 +14,25 @@ mod http1;
 const NAMESPACE: &str = "sluice-system";
 /// Whose token reads, as the chart names it.
 const SERVICE_ACCOUNT: &str = "sluice-reader";
+/// What stands above the options in help; named on each, because a heading for all of them would go on after them.
+const HEADING: &str = "In a cluster";
 /// How long finding the operator may take, and how long its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How to reach an operator in a cluster, instead of a server on this machine.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "In a cluster")]
 pub(crate) struct ClusterArgs {
     /// Namespace of the operator [default: sluice-system]
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME", help_heading = HEADING)]
     pub(crate) namespace: Option<String>,
     /// Context of the kubeconfig, instead of the current one
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = HEADING)]
     pub(crate) context: Option<String>,
     /// Kubeconfig, instead of the one that kubectl would take
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// `ServiceAccount` whose token reads [default: sluice-reader]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = HEADING)]
     pub(crate) service_account: Option<String>,
 }
 
