@@ -180,6 +180,7 @@ fn it_answers_as_the_publisher_does() {
     assert!(gateway.metric("sluice_snapshot_generation") > 1e12);
     assert!(gateway.metric("sluice_snapshot_checked_timestamp_seconds") > 1e9);
     assert!((gateway.metric("sluice_store_up") - 1.0).abs() < 0.5);
+    assert!(server.metric("sluice_segments_pending") < 0.5);
     for hidden in ["/api/v1/status", "/api/v1/openapi.json", "/"] {
         gateway.admin(hidden).has_status(404);
     }

@@ -1,8 +1,17 @@
 //! Puts the rooms together into one process: store, engine, device side and admin side over one data directory.
 
 use std::{
-    collections::HashMap, fs, io::Write as _, net::SocketAddr, os::unix::fs::OpenOptionsExt as _, path::Path,
-    sync::Arc, time::Duration,
+    collections::HashMap,
+    fs,
+    io::Write as _,
+    net::SocketAddr,
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -17,10 +26,10 @@ use sluice_serve::{
     device::{DeviceServer, DeviceSettings},
     hooks::{Hook, Verdict},
     listener::{self, Limits},
-    metrics::Metrics,
+    metrics::{Figure, Metrics},
     peer::TrustedProxies,
     tls::{Tls, TlsFiles},
-    views::Views,
+    views::{Background, Views},
 };
 use sluice_store::{
     control::{BundleStore, DataDir},
@@ -40,6 +49,21 @@ use crate::{
 pub(crate) const TLS_LOOK: Duration = Duration::from_secs(5);
 /// How long requests in work may go on once the process is asked to stop.
 pub(crate) const DRAIN: Duration = Duration::from_secs(20);
+
+/// What of gateways waits, in the figures of the admin side.
+#[derive(Debug)]
+struct Segments(Arc<AtomicU64>);
+
+impl Background for Segments {
+    fn trouble(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let help = "Segments of gateways that are not taken in yet";
+        vec![Figure::gauge("segments_pending", help, self.0.load(Ordering::Relaxed))]
+    }
+}
 
 /// Serves until `stop` is cancelled, then drains and writes what waits.
 pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
@@ -72,8 +96,11 @@ pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyho
         status: Arc::new(ArcSwap::from_pointee(Status::default())),
         look: Arc::new(Notify::new()),
     };
-    let relayed = objects.clone();
-    let views = Views::of_one_process(parts.snapshot.clone(), parts.status.clone(), fleet.clone(), objects);
+    // For gateways that answer devices from the same store; without any it finds nothing to do.
+    let relay = Relay::new(objects.clone(), fleet.clone());
+    let mut views =
+        Views::of_one_process(parts.snapshot.clone(), parts.status.clone(), fleet.clone(), objects);
+    views.background = Some(Arc::new(Segments(relay.pending())));
     let engine = Engine::open(engine_settings(&config), parts.clone()).await?;
 
     let public = public_url(
@@ -109,8 +136,7 @@ pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyho
         let limits = Limits { drain: DRAIN, ..Limits::default() };
         listener::serve(admin_listener, admin_site, None, limits, admin_stop).await;
     });
-    // For gateways that answer devices from the same store; without any it finds nothing to do.
-    let (relay, relay_stop) = (Relay::new(relayed, fleet.clone()), stop.clone());
+    let relay_stop = stop.clone();
     tasks.spawn(async move {
         tokio::select! { () = relay.run() => {}, () = relay_stop.cancelled() => {} }
     });

@@ -5,7 +5,7 @@
 //! forgotten, never the other way round.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     io,
     sync::Arc,
 };
@@ -22,9 +22,10 @@ use crate::{
 
 /// How long segments stay after they were taken in, so that a lost fleet store can be filled again.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
-/// Folders that every look lists: clocks of gateways may be this far off before it takes longer.
-const BEHIND_MINUTES: i64 = 3;
-const AHEAD_MINUTES: i64 = 1;
+/// The minutes that every look lists, usually one: uploads may take so long, and clocks of gateways be so far off, before
+/// a segment waits for the look at everything. Listing is what a bucket charges most for.
+const BEHIND: SignedDuration = SignedDuration::from_secs(15);
+const AHEAD: SignedDuration = SignedDuration::from_secs(5);
 /// How often everything is listed, and how often when that is much.
 const ALL_EVERY: SignedDuration = SignedDuration::from_secs(30);
 const MANY_EVERY: SignedDuration = SignedDuration::from_mins(5);
@@ -117,10 +118,10 @@ impl Ingest {
     }
 
     async fn recent(&self, now: Timestamp) -> Result<Vec<Meta>, IngestError> {
+        let minutes: BTreeSet<String> = [now - BEHIND, now, now + AHEAD].map(segment::minute).into();
         let mut found = Vec::new();
-        for minutes in -BEHIND_MINUTES..=AHEAD_MINUTES {
-            found
-                .extend(self.objects.list(&segment::minute(now + SignedDuration::from_mins(minutes))).await?);
+        for minute in minutes {
+            found.extend(self.objects.list(&minute).await?);
         }
         Ok(found)
     }
