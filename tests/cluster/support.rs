@@ -15,12 +15,11 @@ use kube::{
 use serde_json::{Value, json};
 use sluice_crds::{Channel, Release, Repository};
 use sluice_repo::testing::{Changes, Upstream};
-pub use sluice_test_parts::{ControlPlane, until};
+pub use sluice_test_parts::{ControlPlane, GitHttps, until};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 pub use self::{
-    git::GitHttps,
     operator::{Operator, SLUICE},
     phone::Phone,
 };
@@ -62,7 +61,7 @@ impl World {
     pub async fn on(control_plane: &'static ControlPlane) -> Self {
         let namespace = control_plane.namespace().await;
         let upstream = Upstream::new();
-        let git = GitHttps::serve(&upstream).await;
+        let git = GitHttps::serve(&upstream, "robot", git::PASSWORD).await;
         let folder = tempfile::tempdir().unwrap();
         Self { control_plane, namespace, app: APP.to_owned(), upstream, git, folder }
     }

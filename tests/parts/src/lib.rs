@@ -9,6 +9,7 @@
 
 mod control_plane;
 mod folder;
+mod git;
 mod kubelet;
 mod minio;
 mod ports;
@@ -20,6 +21,7 @@ mod wait;
 
 pub use self::{
     control_plane::{AuditEntry, ControlPlane, ControlPlaneBuilder},
+    git::GitHttps,
     kubelet::Kubelet,
     minio::Minio,
     postgres::Postgres,
