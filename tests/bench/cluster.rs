@@ -1,0 +1,59 @@
+//! The figures of the operator: repositories of several sizes on a real API server, with the rights that the chart gives.
+//!
+//! `cargo bench -p sluice --bench cluster` prints all; parts of it by name behind `--`: `apply`, `push`, `drift`,
+//! `idle`, `restart`, `gateway`. `SLUICE_BENCH_SIZES=100,1000` measures these sizes alone.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test or a measurement that cannot go on says where it stopped"
+)]
+
+#[path = "cluster/board.rs"]
+mod board;
+#[path = "cluster/content.rs"]
+mod content;
+#[path = "cluster/cost.rs"]
+mod cost;
+#[path = "cluster/parts.rs"]
+mod parts;
+#[path = "cluster/program.rs"]
+mod program;
+#[path = "cluster/world.rs"]
+mod world;
+
+use world::World;
+
+/// Resources in a repository.
+const SIZES: &str = "100,1000,10000";
+
+#[tokio::main]
+async fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let wanted = |part: &str| wanted.is_empty() || wanted.iter().any(|name| name == part);
+    let sizes = std::env::var_os("SLUICE_BENCH_SIZES");
+    let sizes = sizes.map_or_else(|| SIZES.to_owned(), |sizes| sizes.display().to_string());
+    let sizes =
+        sizes.split(',').map(|size| size.trim().parse().expect("SLUICE_BENCH_SIZES is a list of numbers"));
+    let control_plane = world::control_plane().await;
+    println!("\n| figure | resources | value | API requests | CPU |\n| --- | --- | --- | --- | --- |");
+    for size in sizes {
+        let mut world = World::new(control_plane, size).await;
+        // Everything is measured on what this applied.
+        let mut operator = parts::first_apply(&mut world).await;
+        if wanted("push") {
+            parts::push(&mut world, &operator).await;
+        }
+        if wanted("drift") {
+            parts::drift(&mut world, &operator).await;
+        }
+        if wanted("idle") {
+            parts::idle(&mut world, &operator).await;
+        }
+        if wanted("restart") {
+            operator = parts::restart(&mut world, operator).await;
+        }
+        world.suspend().await;
+        operator.stop().await;
+    }
+}
