@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{StreamExt as _, stream};
@@ -32,6 +32,9 @@ const AT_ONCE: usize = 16;
 const CALM: Duration = Duration::from_millis(500);
 /// After a sweep that the API server did not answer.
 const AGAIN: Duration = Duration::from_secs(2);
+/// How long an object without any status is left without one while its bundle is being made: what is made at once needs
+/// one write and not two.
+const FIRST: Duration = Duration::from_secs(60);
 /// Longest note of an Event.
 const NOTE: usize = 1_000;
 
@@ -45,6 +48,8 @@ pub(crate) struct Reporter {
     recorder: Recorder,
     epoch: u64,
     seen: Mutex<Generations>,
+    /// Since when an object without any status waits for its bundle.
+    waiting: Mutex<HashMap<ObjectKey, Instant>>,
     latest: watch::Sender<Option<(Arc<Status>, Generations)>>,
 }
 
@@ -72,8 +77,8 @@ enum Swept {
 impl Reporter {
     pub(crate) fn new(objects: Objects, cache: Arc<Cache>, recorder: Recorder, epoch: u64) -> Self {
         let space = cache.namespace(&objects.namespace);
-        let (seen, latest) = (Mutex::default(), watch::Sender::new(None));
-        Self { objects, cache, space, recorder, epoch, seen, latest }
+        let (seen, waiting, latest) = (Mutex::default(), Mutex::default(), watch::Sender::new(None));
+        Self { objects, cache, space, recorder, epoch, seen, waiting, latest }
     }
 
     /// The generations that the engine's next word is about.
@@ -150,6 +155,11 @@ impl Reporter {
             .iter()
             .filter_map(|r| Some(((&r.app, r.version.to_string()), r.digest?.to_string())))
             .collect();
+        let names: HashMap<(&AppId, String), &str> = status
+            .releases
+            .iter()
+            .map(|release| ((&release.app, release.version.to_string()), release.name.as_str()))
+            .collect();
         let revision = status.repositories.first().and_then(|r| r.applied_commit.as_deref());
         let find = |kind: Kind, name: &str| {
             let key = ObjectKey { kind, name: name.to_owned() };
@@ -162,18 +172,24 @@ impl Reporter {
         for state in &status.releases {
             let Some((held, generation)) = find(Kind::Release, &state.name) else { continue };
             let Body::Release(body) = &held.body else { continue };
+            if self.can_wait(&held.key, &body.1.conditions, &state.conditions) {
+                continue;
+            }
             let (handled, generation) = stamp(&held, generation);
             let stamp = Stamp { generation, epoch: self.epoch, handled: handled.as_deref() };
             let after = status::release(state, &body.1, stamp);
             if let Some(patch) = status::patch(&body.1, &after) {
                 let before = ready_reason(&body.1.conditions);
-                let event = transition(before, &state.conditions, None);
+                let event = transition(before, &state.conditions, false, None);
                 writes.push(Write { held: Arc::clone(&held), patch, event });
             }
         }
         for state in &status.channels {
             let Some((held, generation)) = find(Kind::Channel, &state.name) else { continue };
             let Body::Channel(body) = &held.body else { continue };
+            if self.can_wait(&held.key, &body.1.conditions, &state.conditions) {
+                continue;
+            }
             let digest = |target: &Target| match target {
                 Target::Builtin => None,
                 Target::Release(version) => digests.get(&(&state.app, version.to_string())).cloned(),
@@ -182,12 +198,43 @@ impl Reporter {
             let stamp = Stamp { generation, epoch: self.epoch, handled: handled.as_deref() };
             let after = status::channel(state, &body.1, digest, revision, stamp);
             if let Some(patch) = status::patch(&body.1, &after) {
-                let served = (after.release != body.1.release).then(|| after.release.clone()).flatten();
-                let event = transition(ready_reason(&body.1.conditions), &state.conditions, served);
+                let served = after.release.is_some() && after.release != body.1.release;
+                let new = after.lines.iter().find(|line| !body.1.lines.contains(line));
+                let related = new.and_then(|line| names.get(&(&state.app, line.served.clone()?)));
+                let related = related.map(|name| self.reference(Kind::Release, name));
+                let event = transition(ready_reason(&body.1.conditions), &state.conditions, served, related);
                 writes.push(Write { held: Arc::clone(&held), patch, event });
             }
         }
         writes
+    }
+
+    /// An object as Events name it. Not with its resource version, by which no two Events would be of the same object:
+    /// those of one object and reason become a series.
+    fn reference(&self, kind: Kind, name: &str) -> ObjectReference {
+        ObjectReference {
+            api_version: Some(API_VERSION.to_owned()),
+            kind: Some(format!("{kind:?}")),
+            name: Some(name.to_owned()),
+            namespace: Some(self.objects.namespace.clone()),
+            ..ObjectReference::default()
+        }
+    }
+
+    /// Whether an object that shows nothing yet can wait a little for a status that says more than that it waits.
+    fn can_wait(
+        &self,
+        key: &ObjectKey,
+        shown: &[sluice_crds::common::Condition],
+        state: &[sluice_core::status::Condition],
+    ) -> bool {
+        let waits = state.iter().any(|c| c.r#type == "Ready" && status::is_waiting(&c.reason));
+        let mut waiting = lock(&self.waiting);
+        if !shown.is_empty() || !waits {
+            waiting.remove(key);
+            return false;
+        }
+        waiting.entry(key.clone()).or_insert_with(Instant::now).elapsed() < FIRST
     }
 
     async fn write(&self, write: Write) -> Result<(), Problem> {
@@ -195,7 +242,8 @@ impl Reporter {
         let written = self.objects.status(&held.key, &patch).await?;
         self.cache.wrote(&self.objects.namespace, written);
         if let Some(event) = event {
-            let reference = reference(&self.objects.namespace, &held);
+            let uid = Some(held.uid.clone());
+            let reference = ObjectReference { uid, ..self.reference(held.key.kind, &held.key.name) };
             // An Event that is lost is lost: status has the same.
             if let Err(error) = self.recorder.publish(&event, &reference).await {
                 tracing::debug!(%error, "an event could not be written");
@@ -210,11 +258,13 @@ fn ready_reason(conditions: &[sluice_crds::common::Condition]) -> Option<(bool, 
     Some((ready.status == ConditionStatus::True, &ready.reason))
 }
 
-/// The Event of a transition: something else is served, or something is wrong that was not before.
+/// The Event of a transition: something else is served, or something is wrong that was not before. A series shows the note
+/// of its first Event, so that what is served is part of what makes one: as the `related` object.
 fn transition(
     before: Option<(bool, &str)>,
     after: &[sluice_core::status::Condition],
-    served: Option<String>,
+    served: bool,
+    related: Option<ObjectReference>,
 ) -> Option<Event> {
     let ready = after.iter().find(|c| c.r#type == "Ready")?;
     let changed = before != Some((ready.status, ready.reason.as_str()));
@@ -223,27 +273,12 @@ fn transition(
         reason: ready.reason.clone(),
         note: Some(cut(&ready.message, NOTE)),
         action: action.to_owned(),
-        secondary: None,
+        secondary: related.clone(),
     };
     if is_ready(after) {
         let recovered =
             changed && before.is_some_and(|(ready, reason)| !ready && !status::is_waiting(reason));
-        return (served.is_some() || recovered).then(|| event(EventType::Normal, "Serve"));
+        return (served || recovered).then(|| event(EventType::Normal, "Serve"));
     }
     (changed && !status::is_waiting(&ready.reason)).then(|| event(EventType::Warning, "Reconcile"))
-}
-
-fn reference(namespace: &str, held: &Held) -> ObjectReference {
-    ObjectReference {
-        api_version: Some(API_VERSION.to_owned()),
-        kind: Some(match held.key.kind {
-            Kind::Release => "Release".to_owned(),
-            Kind::Channel => "Channel".to_owned(),
-        }),
-        name: Some(held.key.name.clone()),
-        namespace: Some(namespace.to_owned()),
-        uid: Some(held.uid.clone()),
-        resource_version: Some(held.resource_version.clone()),
-        ..ObjectReference::default()
-    }
 }
