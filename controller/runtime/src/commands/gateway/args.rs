@@ -12,7 +12,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct GatewayArgs {
-    /// Bundle store: file:///…, s3://bucket/prefix, gs://… or az://…
+    /// Bundle store: `file:///…`, `s3://bucket/prefix`, `gs://…` or `az://…`
     #[arg(long, env = "SLUICE_STORE", value_name = "URL")]
     pub(crate) store: Option<String>,
     /// Where devices connect [default: 127.0.0.1:8080]

@@ -15,7 +15,7 @@ pub(crate) struct OperatorArgs {
     /// Mirrors of repositories, the file of the fleet store, and the bundle store unless --store is given
     #[arg(long, env = "SLUICE_DATA", value_name = "DIR")]
     pub(crate) data: Option<String>,
-    /// Bundle store: file:///…, s3://bucket/prefix, gs://… or az://… [default: in the data directory]
+    /// Bundle store: `file:///…`, `s3://bucket/prefix`, `gs://…` or `az://…` [default: in the data directory]
     #[arg(long, env = "SLUICE_STORE", value_name = "URL")]
     pub(crate) store: Option<String>,
     /// Fleet store: a postgres:// URL [default: a file in the data directory]
