@@ -158,6 +158,7 @@ impl Applied {
             let gone = "it is being deleted; it is applied again when it is gone".to_owned();
             return (key, Err(Problem::Refused(Code::ApplyRejected, gone)));
         }
+        self.space.write(&key);
         let mut applied = self.objects.apply(&key, &desired.patch(&key.name)).await;
         if let Ok(held) = &applied
             && !desired.is(held)
@@ -165,14 +166,16 @@ impl Applied {
         {
             applied = self.objects.merge(&key, &patch).await;
         }
-        match applied {
-            Ok(held) => {
-                lock(&self.state).written.insert(key.clone(), held.generation);
-                self.cache.wrote(&self.objects.namespace, held);
-                (key, Ok(()))
-            }
-            Err(problem) => (key, Err(problem)),
+        let applied = applied.map(|held| {
+            lock(&self.state).written.insert(key.clone(), held.generation);
+            self.cache.wrote(&self.objects.namespace, held);
+        });
+        let known = self.space.written(&key);
+        // Somebody else wrote it meanwhile.
+        if applied.is_ok() && known.is_none_or(|known| !desired.is(&known)) {
+            self.space.changed.notify_one();
         }
+        (key, applied)
     }
 
     /// Deletes what Git no longer declares, as far as it is ours. Returns what is gone, and what went wrong.

@@ -4,7 +4,7 @@
 //! ([`Cache::note`]), so that the next look never sees an older state than its own.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -129,6 +129,8 @@ pub(crate) fn with_body(kind: Kind, meta: &kube::core::ObjectMeta, body: Body) -
 #[derive(Debug, Default)]
 pub(crate) struct Namespace {
     objects: Mutex<HashMap<ObjectKey, Arc<Held>>>,
+    /// Objects that this program is writing: a watch may tell of it before the answer comes.
+    writing: Mutex<HashSet<ObjectKey>>,
     /// Something changed that may matter to what is in force.
     pub(crate) changed: Notify,
     /// Something changed, a status perhaps.
@@ -139,6 +141,21 @@ impl Namespace {
     /// The object of this kind and name.
     pub(crate) fn get(&self, key: &ObjectKey) -> Option<Arc<Held>> {
         lock(&self.objects).get(key).cloned()
+    }
+
+    /// Begins to write an object: what a watch tells of it until [`Self::written`] is no news.
+    pub(crate) fn write(&self, key: &ObjectKey) {
+        lock(&self.writing).insert(key.clone());
+    }
+
+    /// Ends it, and says what is known of the object by now.
+    pub(crate) fn written(&self, key: &ObjectKey) -> Option<Arc<Held>> {
+        lock(&self.writing).remove(key);
+        self.get(key)
+    }
+
+    fn is_writing(&self, key: &ObjectKey) -> bool {
+        lock(&self.writing).contains(key)
     }
 
     /// Puts an object in its place, unless a later version of it is there. Says whether its substance is new.
@@ -189,9 +206,10 @@ impl Cache {
     /// Notes an object that a watch brought, unless a later version of it is known.
     pub(crate) fn note(&self, namespace: &str, held: Held) {
         let space = self.namespace(namespace);
+        let ours = space.is_writing(&held.key);
         if let Some(matters) = space.put(held) {
             space.stirred.notify_one();
-            if matters {
+            if matters && !ours {
                 space.changed.notify_one();
             }
         }

@@ -34,7 +34,7 @@ const CALM: Duration = Duration::from_millis(500);
 const AGAIN: Duration = Duration::from_secs(2);
 /// How long an object without any status is left without one while its bundle is being made: what is made at once needs
 /// one write and not two.
-const FIRST: Duration = Duration::from_secs(60);
+const FIRST: Duration = Duration::from_secs(30);
 /// Longest note of an Event.
 const NOTE: usize = 1_000;
 
@@ -273,7 +273,7 @@ fn transition(
         reason: ready.reason.clone(),
         note: Some(cut(&ready.message, NOTE)),
         action: action.to_owned(),
-        secondary: related.clone(),
+        secondary: related,
     };
     if is_ready(after) {
         let recovered =

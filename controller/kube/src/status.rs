@@ -168,21 +168,36 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
     text[..end].to_owned()
 }
 
+/// A status of one of the kinds.
+pub(crate) trait Status: Serialize + PartialEq + Clone {
+    /// The leader's term in it.
+    fn term(&self) -> Option<i64>;
+
+    /// The same with another term.
+    fn with_term(&self, term: Option<i64>) -> Self;
+}
+
+macro_rules! statuses {
+    ($($name:ty)*) => { $(impl Status for $name {
+        fn term(&self) -> Option<i64> { self.epoch }
+
+        fn with_term(&self, term: Option<i64>) -> Self { Self { epoch: term, ..self.clone() } }
+    })* };
+}
+
+statuses! { release::ReleaseStatus channel::ChannelStatus sluice_crds::RepositoryStatus }
+
 /// A merge patch that makes `before` into `after`; `None` when only the leader's term differs.
-pub(crate) fn patch<T: Serialize>(before: &T, after: &T) -> Option<Value> {
+pub(crate) fn patch<T: Status>(before: &T, after: &T) -> Option<Value> {
+    // Thousands are compared for one that differs: that must not cost a serialisation each.
+    if after.with_term(before.term()) == *before {
+        return None;
+    }
     let object = |status: &T| match serde_json::to_value(status) {
         Ok(Value::Object(object)) => object,
         _ => Map::new(),
     };
     let (before, after) = (object(before), object(after));
-    let without_epoch = |status: &Map<String, Value>| {
-        let mut status = status.clone();
-        status.remove("epoch");
-        status
-    };
-    if without_epoch(&before) == without_epoch(&after) {
-        return None;
-    }
     let gone = before.keys().filter(|key| !after.contains_key(*key)).map(|key| (key.clone(), Value::Null));
     let changed = after.iter().filter(|(key, value)| before.get(*key) != Some(value));
     let patch: Map<String, Value> =

@@ -136,6 +136,22 @@ fn name(bytes: &[u8]) -> (Box<str>, bool) {
     }
 }
 
+/// The child of this name. Git sorts a folder's entries as if the names of folders ended with a slash; thousands of
+/// releases are looked up in one folder, so they are not gone through one by one.
+fn named<'c>(children: &'c [Child], name: &str) -> Option<&'c Child> {
+    let key = |child: &'c Child| child.name.bytes().chain(child.is_tree().then_some(b'/'));
+    let by = |end: Option<u8>| {
+        let found = children.binary_search_by(|child| key(child).cmp(name.bytes().chain(end)));
+        found.ok().map(|at| &children[at])
+    };
+    let is = |child: &&Child| &*child.name == name && child.kind != Kind::Unnameable;
+    // An entry whose name cannot be used stands where its real name belongs, and may upset the order.
+    by(None).or_else(|| by(Some(b'/'))).filter(is).or_else(|| {
+        let upset = children.iter().any(|child| child.kind == Kind::Unnameable);
+        if upset { children.iter().find(is) } else { None }
+    })
+}
+
 impl Reader {
     fn children(&self, id: ObjectId) -> Result<Arc<[Child]>, ReadError> {
         if let Some(known) = self.cache().get(id) {
@@ -160,11 +176,7 @@ impl Reader {
                 return Ok(None);
             }
             let children = self.children(entry.oid)?;
-            let Some(child) =
-                children.iter().find(|child| &*child.name == part && child.kind != Kind::Unnameable)
-            else {
-                return Ok(None);
-            };
+            let Some(child) = named(&children, part) else { return Ok(None) };
             entry = Entry { path: join(&entry.path, part), kind: child.kind, oid: child.oid };
         }
         Ok(Some(entry))
@@ -281,5 +293,35 @@ mod tests {
         assert!(parse(&data[..data.len() - 1]).is_none());
         assert!(parse(b"100644").is_none());
         assert!(parse(b"rubbish name\0").is_none());
+    }
+
+    #[test]
+    fn a_name_is_found_in_the_order_of_git() {
+        // `a` and `foo` are folders: Git sorts them as `a/` and `foo/`.
+        let entries: [(&str, &[u8]); 7] = [
+            ("100644", b"a.b"),
+            ("40000", b"a"),
+            ("100644", b"a0"),
+            ("100644", b"foo-bar"),
+            ("40000", b"foo"),
+            ("100644", b"foo0"),
+            ("100644", b"z"),
+        ];
+        let data: Vec<u8> = entries.iter().flat_map(|(mode, name)| line(mode, name)).collect();
+        let children = parse(&data).unwrap();
+        for (_, name) in entries {
+            let name = std::str::from_utf8(name).unwrap();
+            assert_eq!(named(&children, name).map(|child| &*child.name), Some(name));
+        }
+        for absent in ["", "a/", "a1", "b", "fo", "zz"] {
+            assert!(named(&children, absent).is_none(), "{absent}");
+        }
+        // One name that cannot be used upsets the order, and nothing else.
+        let upset: Vec<u8> = [("100644", &b"b"[..]), ("100644", b"\xff"), ("100644", b"c")]
+            .iter()
+            .flat_map(|(m, n)| line(m, n))
+            .collect();
+        let children = parse(&upset).unwrap();
+        assert!(named(&children, "c").is_some() && named(&children, "b").is_some());
     }
 }
