@@ -16,6 +16,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sluice-repo", &["sluice-core"]),
     ("sluice-store", &["sluice-core"]),
     ("sluice-engine", &["sluice-core", "sluice-manifest", "sluice-bundle", "sluice-repo", "sluice-store"]),
+    (
+        "sluice-kube",
+        &["sluice-core", "sluice-crds", "sluice-manifest", "sluice-repo", "sluice-store", "sluice-engine"],
+    ),
     ("sluice-serve", &["sluice-core", "sluice-repo", "sluice-store", "sluice-engine"]),
     (
         "sluice-runtime",
@@ -27,10 +31,12 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sluice-repo",
             "sluice-store",
             "sluice-engine",
+            "sluice-kube",
             "sluice-serve",
         ],
     ),
     ("sluice", &["sluice-runtime"]),
+    ("sluice-test-parts", &[]),
 ];
 
 /// Crates that do I/O, or bring something that does.

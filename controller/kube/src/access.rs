@@ -47,6 +47,15 @@ impl Secrets {
         })
     }
 
+    /// Forgets the token of a GitHub App, which the server refuses: it may have been revoked.
+    pub(crate) fn forget(&self, tokens: &Tokens) {
+        if let Some(Ok(access)) = self.git.as_ref().map(Loaded::repository)
+            && let Some(app) = &access.github_app
+        {
+            tokens.forget(app);
+        }
+    }
+
     /// What webhooks are signed with; empty when there are none.
     pub(crate) fn webhook(&self) -> Result<Vec<SecretString>, Trouble> {
         self.webhook.as_ref().map_or(Ok(Vec::new()), |secret| Ok(secret.webhook()?))

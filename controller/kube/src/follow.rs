@@ -266,6 +266,7 @@ impl Follow {
                 self.statuses.set(&name, status);
                 let refused = told.reason() == "AuthenticationFailed";
                 if refused {
+                    secrets.forget(&self.shared.tokens);
                     next_secrets = next_secrets.min(Instant::now() + REFUSED);
                 }
             }
