@@ -5,4 +5,5 @@ mod applying;
 mod external;
 mod faults;
 mod people;
+mod rights;
 mod support;

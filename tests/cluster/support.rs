@@ -182,6 +182,21 @@ impl World {
         .await
     }
 
+    /// Waits until a channel says that it serves this version. Returns the term of the leader that says it.
+    pub async fn says(&self, name: &str, version: &str) -> u64 {
+        until(LIMIT, &format!("channel {name} says {version}"), async || {
+            let channel = self.api::<Channel>().get(name).await.map_err(|error| error.to_string())?;
+            let status = channel.status.unwrap_or_default();
+            let epoch = status.epoch.and_then(|epoch| u64::try_from(epoch).ok());
+            if status.release.as_deref() == Some(version) {
+                Ok(epoch.unwrap())
+            } else {
+                Err(format!("{status:?}"))
+            }
+        })
+        .await
+    }
+
     /// Moves the production channel.
     pub fn move_to(&self, version: &str) {
         self.upstream.commit(Changes::new().file("channels/production.yaml", channel("production", version)));

@@ -33,15 +33,9 @@ pub struct Operator {
 impl Operator {
     /// Starts it for one namespace, and waits until its addresses are known.
     pub async fn start(kubeconfig: &Path, namespace: &str, data: &Path, flags: &[&str]) -> Self {
-        let start = STARTS.fetch_add(1, Ordering::Relaxed);
-        let log = data.with_file_name(format!("operator-{start}.log"));
         let mut command = Command::new(SLUICE);
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("SLUICE_") {
-                command.env_remove(name);
-            }
-        }
-        command.env("KUBECONFIG", kubeconfig).args(["operator", "--data"]).arg(data);
+        command.env("KUBECONFIG", kubeconfig);
+        let mut all = flags.to_vec();
         for (flag, value) in [
             ("--listen", "127.0.0.1:0"),
             ("--admin-listen", "127.0.0.1:0"),
@@ -52,14 +46,26 @@ impl Operator {
             ("--log", "info,sluice_kube=debug"),
         ] {
             if !flags.contains(&flag) {
-                command.args([flag, value]);
+                all.extend([flag, value]);
+            }
+        }
+        Self::launch(command, namespace, data, &all).await
+    }
+
+    /// Starts it by this command, which the flags of an operator follow, and waits until its addresses are known.
+    pub async fn launch(mut command: Command, namespace: &str, data: &Path, flags: &[&str]) -> Self {
+        let start = STARTS.fetch_add(1, Ordering::Relaxed);
+        let log = data.with_file_name(format!("operator-{start}.log"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("SLUICE_") {
+                command.env_remove(name);
             }
         }
         let file = File::create(&log).unwrap();
-        command.args(["--log-format", "json"]).args(flags);
+        command.args(["operator", "--data"]).arg(data).args(["--log-format", "json"]).args(flags);
         let child =
             command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
-        let gateway = flags.contains(&"--gateway");
+        let gateway = flags.iter().any(|flag| ["--gateway", "--gateway=true"].contains(flag));
         let mut started = Self {
             child,
             devices: None,
@@ -91,10 +97,6 @@ impl Operator {
 
     pub fn admin(&self) -> SocketAddr {
         self.admin
-    }
-
-    pub fn id(&self) -> u32 {
-        self.child.id()
     }
 
     /// Sends JSON as a device does.
@@ -143,6 +145,13 @@ impl Operator {
             .collect();
         assert!(!values.is_empty(), "no figure {name} in\n{text}");
         values.iter().sum()
+    }
+
+    /// Asks the API, as the owner of this token.
+    pub async fn api(&self, path: &str, token: &str) -> (u16, Value) {
+        let sent =
+            self.http.get(format!("http://{}{path}", self.admin)).bearer_auth(token).send().await.unwrap();
+        (sent.status().as_u16(), sent.json().await.unwrap_or(Value::Null))
     }
 
     /// Tells it of a push, signed as GitHub does. Returns the status.
@@ -204,6 +213,8 @@ impl Drop for Operator {
 fn address(log: &str, message: &str) -> Option<SocketAddr> {
     let line = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut found = line.filter(|line| line["message"] == message);
-    let url = found.next()?["url"].as_str()?.trim_start_matches("http://").to_owned();
+    let line = found.next()?;
+    // A public URL says nothing of the address.
+    let url = line["listen"].as_str().or_else(|| line["url"].as_str())?.trim_start_matches("http://");
     url.split('/').next()?.parse().ok()
 }
