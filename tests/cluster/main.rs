@@ -4,6 +4,7 @@
 mod applying;
 mod external;
 mod faults;
+mod leadership;
 mod people;
 mod rights;
 mod support;

@@ -1,9 +1,12 @@
 //! What the tests of the operator share: a namespace of a real API server, a real repository behind https, and the real
 //! program as a process.
 
+mod bucket;
 mod git;
 mod operator;
 mod phone;
+mod replica;
+mod witness;
 
 use std::{path::Path, time::Duration};
 
@@ -20,8 +23,11 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 pub use self::{
+    bucket::Bucket,
     operator::{Operator, SLUICE},
     phone::Phone,
+    replica::Replica,
+    witness::Witness,
 };
 
 /// Longest wait for anything. It only matters when a test is about to fail.
