@@ -6,5 +6,6 @@ mod external;
 mod faults;
 mod leadership;
 mod people;
+mod restore;
 mod rights;
 mod support;
