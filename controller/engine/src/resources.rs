@@ -82,7 +82,7 @@ impl Resources for Committed {
     }
 
     async fn disturbed(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn report(&self, _: &Arc<Status>) {}
