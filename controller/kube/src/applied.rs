@@ -115,7 +115,7 @@ impl Applied {
                     .or_else(|| if theirs { state.fights.corrected(key, now) } else { None });
                 if let Some(until) = truce {
                     state.again = Some(state.again.map_or(until, |again| again.min(until)));
-                    refused.insert(key.clone(), (Code::FieldConflict, self.fought(key, held)));
+                    refused.insert(key.clone(), (Code::FieldConflict, Self::fought(key, held)));
                     continue;
                 }
             }
@@ -143,7 +143,7 @@ impl Applied {
         )
     }
 
-    fn fought(&self, key: &ObjectKey, held: &Held) -> String {
+    fn fought(key: &ObjectKey, held: &Held) -> String {
         let who = held.writer.as_deref().filter(|writer| *writer != crate::objects::MANAGER);
         format!(
             "{key} is changed back again and again by {}; stop that writer. What Git says is served meanwhile",

@@ -120,6 +120,7 @@ fn value<T: Serialize>(spec: &T) -> Value {
 #[cfg(test)]
 mod tests {
     use sluice_core::inventory::ObjectKey;
+    use sluice_crds::ChannelStatus;
 
     use super::*;
 
@@ -149,7 +150,7 @@ mod tests {
             labels: texts("labels"),
             annotations: texts("annotations"),
             writer: None,
-            body: Body::Channel(Box::new((serde_json::from_value(spec).unwrap(), Default::default()))),
+            body: Body::Channel(Box::new((serde_json::from_value(spec).unwrap(), ChannelStatus::default()))),
         }
     }
 

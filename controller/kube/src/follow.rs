@@ -106,7 +106,7 @@ impl Follow {
             self.shared.hooks.remove(&name);
             match ended {
                 Ended::Changed => {
-                    tracing::info!(repository = name, "the Repository changed; following it anew")
+                    tracing::info!(repository = name, "the Repository changed; following it anew");
                 }
                 Ended::Deposed => return self.shared.deposed.cancel(),
                 Ended::Trouble(trouble) => {

@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(made.interval, Duration::from_secs(90));
         assert_eq!(made.apply, Apply::External);
         let plain = Following::of(&repository(&json!({}))).unwrap();
-        assert_eq!((plain.folder.path.as_str(), plain.interval), ("", Duration::from_secs(60)));
+        assert_eq!((plain.folder.path.as_str(), plain.interval), ("", Duration::from_mins(1)));
         assert_eq!(
             confirmed(&repository(&json!({}))),
             ["Channel/a".to_owned(), "Channel/b".to_owned()].into()

@@ -91,7 +91,9 @@ impl Repositories {
                     if seen.len() == scope.apis::<Repository>(&client).len() {
                         let gone: Vec<String> =
                             self.all().into_keys().filter(|name| !all.contains(name)).collect();
-                        gone.iter().for_each(|name| self.forget(name));
+                        for name in &gone {
+                            self.forget(name);
+                        }
                         *lock(&self.listed) = true;
                     }
                     self.well();

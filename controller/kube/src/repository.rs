@@ -134,7 +134,9 @@ pub(crate) fn status(
         if conditions.iter().all(|c| c.type_ != "Ready") {
             let unknown = known("Ready", false, "Suspended", "it was suspended before it was ever read");
             let mut made = status::conditions(&[unknown], &[], generation);
-            made.iter_mut().for_each(|c| c.status = ConditionStatus::Unknown);
+            for condition in &mut made {
+                condition.status = ConditionStatus::Unknown;
+            }
             conditions.extend(made);
         }
     }

@@ -258,7 +258,8 @@ mod tests {
     #[test]
     fn a_transition_is_written_with_the_term_of_its_writer() {
         let digest = |_: &Target| None;
-        let first = channel(&state(true, 10), &Default::default(), digest, Some("aaaa"), stamp(1));
+        let first =
+            channel(&state(true, 10), &channel::ChannelStatus::default(), digest, Some("aaaa"), stamp(1));
         let second = channel(&state(false, 20), &first, digest, Some("bbbb"), stamp(2));
         let patch = patch(&first, &second).unwrap();
         assert_eq!(patch["status"]["epoch"], 2);
