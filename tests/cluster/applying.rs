@@ -113,7 +113,7 @@ async fn drift_is_put_right() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_writers_that_fight_are_told_apart_and_left() {
     let world = World::shop().await;
-    let _operator = world.operator().await;
+    let operator = world.operator().await;
     world.await_channel("shop-production", "Served").await;
     let channels: Api<Channel> = world.api();
     let params = PatchParams { field_manager: Some("stubborn".into()), ..PatchParams::default() };
@@ -130,7 +130,7 @@ async fn two_writers_that_fight_are_told_apart_and_left() {
     let patch = json!({ "spec": { "release": "1.2.0" } });
     channels.patch("shop-production", &params, &Patch::Merge(&patch)).await.unwrap();
     // What Git says is served, whoever writes the object.
-    assert_eq!(_operator.answers(&Phone::new(1)).await["version"], "1.1.0");
+    assert_eq!(operator.answers(&Phone::new(1)).await["version"], "1.1.0");
     let now = channels.get("shop-production").await.unwrap();
     assert!(now.metadata.generation >= quiet);
 }

@@ -23,7 +23,7 @@ use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// Between two looks of a replica that waits.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(500);
 /// A request that takes longer counts as failed.
 const REQUEST: Duration = Duration::from_secs(5);
 

@@ -159,8 +159,7 @@ impl Operator {
         let body = r#"{"ref":"refs/heads/main"}"#;
         let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
         mac.update(body.as_bytes());
-        let signature: String =
-            mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let signature = hex::encode(mac.finalize().into_bytes());
         let url = format!("http://{}/hooks/{}/{repository}", self.hooks, self.namespace);
         let sent = self.http.post(url).header("x-github-event", "push");
         let sent = sent.header("x-hub-signature-256", format!("sha256={signature}")).body(body);

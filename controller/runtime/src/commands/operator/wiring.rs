@@ -70,21 +70,10 @@ pub(crate) async fn operate(config: OperatorConfig, stop: CancellationToken) -> 
     }
     let Some(store) = opened(&objects, &stop).await else { return Ok(()) };
     let hooks = Hooks::default();
-    let lease_namespace =
-        config.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
-    let scope_name = match &config.scope {
-        Scope::Cluster => "all namespaces".to_owned(),
-        Scope::Namespaces(names) => names.join(", "),
-    };
     let operator = Operator::new(OperatorParts {
         client: client.clone(),
         scope: config.scope.clone(),
-        lease: LeaseSettings {
-            namespace: lease_namespace,
-            name: config.lease_name.clone(),
-            identity: config.identity.clone(),
-            duration: config.lease_duration,
-        },
+        lease: lease(&config, &client),
         store,
         fleet: Arc::new(fleet.clone()),
         snapshot,
@@ -105,12 +94,9 @@ pub(crate) async fn operate(config: OperatorConfig, stop: CancellationToken) -> 
     let metrics = Metrics::new(&views);
     let listen = device_listener.as_ref().map_or(Ok(config.listen), tokio::net::TcpListener::local_addr)?;
     let public = public_url(config.public_url.as_ref(), config.download_url.as_ref(), tls.is_some(), listen);
-    let mut settings =
-        DeviceSettings::new(config.download_url.as_ref().map_or(public.clone(), ToString::to_string));
-    settings.trusted_proxies = TrustedProxies::new(config.trusted_proxies.iter().copied());
-    let device = DeviceServer::new(views, metrics.clone(), settings);
+    let device = DeviceServer::new(views, metrics.clone(), device_settings(&config, &public));
     let admin = Admin::new(device.clone(), People::new(Reviewer::new(client)), stop.clone());
-    tracing::info!(store = %url, namespaces = scope_name, identity = config.identity, "the operator starts");
+    tracing::info!(store = %url, namespaces = named(&config.scope), identity = config.identity, "the operator starts");
     tracing::info!(url = %format!("http://{}", admin_listener.local_addr()?), "health, metrics and the API");
     tracing::info!(url = %format!("http://{}/hooks/<namespace>/<name>", hooks_listener.local_addr()?), "webhooks");
 
@@ -130,15 +116,9 @@ pub(crate) async fn operate(config: OperatorConfig, stop: CancellationToken) -> 
             listener::serve(device_listener, site, tls.as_ref(), limits, stop).await;
         });
     }
-    let judge = Arc::new(move |name: &str, headers: &http::HeaderMap, body: &[u8], now: i64| {
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        match hooks.receive(name, header, body, now) {
-            None => Verdict::Refused,
-            Some(true) => Verdict::Look,
-            Some(false) => Verdict::Ignored,
-        }
-    });
-    for (listener, site) in [(admin_listener, admin.site()), (hooks_listener, hooks::site(judge, metrics))] {
+    for (listener, site) in
+        [(admin_listener, admin.site()), (hooks_listener, hooks::site(judge(hooks), metrics))]
+    {
         let stop = stop.clone();
         tasks.spawn(async move {
             let limits = Limits { drain: DRAIN, ..Limits::default() };
@@ -179,4 +159,39 @@ async fn opened(objects: &Arc<dyn Objects>, stop: &CancellationToken) -> Option<
             () = stop.cancelled() => return None,
         }
     }
+}
+
+fn lease(config: &OperatorConfig, client: &kube::Client) -> LeaseSettings {
+    LeaseSettings {
+        namespace: config.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned()),
+        name: config.lease_name.clone(),
+        identity: config.identity.clone(),
+        duration: config.lease_duration,
+    }
+}
+
+fn named(scope: &Scope) -> String {
+    match scope {
+        Scope::Cluster => "all namespaces".to_owned(),
+        Scope::Namespaces(names) => names.join(", "),
+    }
+}
+
+fn device_settings(config: &OperatorConfig, public: &str) -> DeviceSettings {
+    let download = config.download_url.as_ref().map_or(public.to_owned(), ToString::to_string);
+    let mut settings = DeviceSettings::new(download);
+    settings.trusted_proxies = TrustedProxies::new(config.trusted_proxies.iter().copied());
+    settings
+}
+
+/// Takes the webhooks of every Repository.
+fn judge(hooks: Hooks) -> hooks::Judge {
+    Arc::new(move |name: &str, headers: &http::HeaderMap, body: &[u8], now: i64| {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        match hooks.receive(name, header, body, now) {
+            None => Verdict::Refused,
+            Some(true) => Verdict::Look,
+            Some(false) => Verdict::Ignored,
+        }
+    })
 }
