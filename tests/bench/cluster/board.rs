@@ -99,9 +99,8 @@ impl Board {
                 self.0.changed.notified().await;
             }
         };
-        if tokio::time::timeout(limit, waiting).await.is_err() {
-            panic!("waited {limit:?} until {what}; objects and ready ones: {:?}", self.count());
-        }
+        let waited = tokio::time::timeout(limit, waiting).await;
+        assert!(waited.is_ok(), "waited {limit:?} until {what}; objects and ready ones: {:?}", self.count());
         Instant::now()
     }
 }

@@ -146,7 +146,7 @@ pub async fn drift(world: &mut World, operator: &Program) {
     let channels: Api<Channel> = Api::namespaced(client.clone(), &world.namespace);
     let releases: Api<Release> = Api::namespaced(client, &world.namespace);
     let names: Vec<String> =
-        releases.list(&ListParams::default()).await.unwrap().iter().map(|r| r.name_any()).collect();
+        releases.list(&ListParams::default()).await.unwrap().iter().map(kube::ResourceExt::name_any).collect();
     let mut undone = times();
     world.requests.since();
     let before = world.cpu(operator);
