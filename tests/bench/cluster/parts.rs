@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use kube::{
-    Api, ResourceExt as _,
+    Api,
     api::{ListParams, Patch, PatchParams},
 };
 use serde_json::json;
@@ -145,8 +145,13 @@ pub async fn drift(world: &mut World, operator: &Program) {
     let client = world.control_plane.client();
     let channels: Api<Channel> = Api::namespaced(client.clone(), &world.namespace);
     let releases: Api<Release> = Api::namespaced(client, &world.namespace);
-    let names: Vec<String> =
-        releases.list(&ListParams::default()).await.unwrap().iter().map(kube::ResourceExt::name_any).collect();
+    let names: Vec<String> = releases
+        .list(&ListParams::default())
+        .await
+        .unwrap()
+        .iter()
+        .map(kube::ResourceExt::name_any)
+        .collect();
     let mut undone = times();
     world.requests.since();
     let before = world.cpu(operator);
