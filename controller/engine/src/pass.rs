@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use sluice_core::{
     diagnostic::{Code, Diagnostic},
     ids::{AppId, ChannelName},
@@ -20,6 +21,8 @@ use crate::{Declared, Engine, EngineError, downloads::Made, materialise, observe
 
 /// After this much making of bundles, those that are ready are published.
 const SLICE: Duration = Duration::from_secs(1);
+/// Bundles that are made at one time.
+const AT_ONCE: usize = 8;
 
 impl Engine {
     /// Steps two to six, until nothing is left to do or a newer commit may be there.
@@ -54,12 +57,16 @@ impl Engine {
             }
             tracing::info!(remaining = local.len(), "making bundles");
             let slice = Instant::now();
-            for need in local {
-                tracing::debug!(app = %need.app, version = %need.version, wanted = need.wanted, "making a bundle");
-                self.make(need).await;
-                if slice.elapsed() >= SLICE {
-                    break;
+            // Several at a time: most of it is waiting for the disk.
+            let (mut waiting, mut making) = (local.into_iter(), FuturesUnordered::new());
+            loop {
+                while making.len() < AT_ONCE && slice.elapsed() < SLICE {
+                    let Some(need) = waiting.next() else { break };
+                    tracing::debug!(app = %need.app, version = %need.version, wanted = need.wanted, "making a bundle");
+                    making.extend(self.make(need));
                 }
+                let Some((need, made)) = making.next().await else { break };
+                self.settle(need, made);
             }
             // Somebody may have pushed meanwhile; a commit that mends something must not wait for what it replaces.
             let hinted = timeout_at(tokio::time::Instant::now(), self.parts.look.notified()).await.is_ok();
@@ -151,17 +158,20 @@ impl Engine {
         self.unsaved = false;
         Ok(())
     }
+
     /// Makes one bundle from what is here.
-    async fn make(&mut self, need: &Need) {
-        let made = match (self.made.get(&need.fingerprint), self.commit) {
-            (Some(known), _) => Ok(known.clone()),
-            (None, None) => return,
-            (None, Some(commit)) => {
-                let mirror = self.parts.source.mirror();
-                materialise::make(need, &mirror, commit, &self.parts.store, &self.settings.bundles).await
-            }
-        };
-        self.settle(need, made);
+    fn make<'n>(&self, need: &'n Need) -> Option<impl Future<Output = (&'n Need, Made)> + use<'n>> {
+        let commit = self.commit?;
+        let known = self.made.get(&need.fingerprint).cloned();
+        let (mirror, store) = (self.parts.source.mirror(), Arc::clone(&self.parts.store));
+        let policy = self.settings.bundles.clone();
+        Some(async move {
+            let made = match known {
+                Some(known) => Ok(known),
+                None => materialise::make(need, &mirror, commit, &store, &policy).await,
+            };
+            (need, made)
+        })
     }
 
     /// Binds the version of a bundle that was made, or notes why it was not.
