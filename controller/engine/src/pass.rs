@@ -36,11 +36,12 @@ impl Engine {
             let Some(plan) = self.plan().filter(|_| self.commit.is_some()) else { return Ok(()) };
             self.apply(&plan).await?;
             self.settle_observed();
+            let needs = plan.needs.clone();
+            self.follow(plan);
+            // Last, because nobody waits for it: after a crash before this, the commit is read once more.
             if self.unsaved {
                 self.save().await?;
             }
-            let needs = plan.needs.clone();
-            self.follow(plan);
 
             let remote = |need: &&Need| {
                 matches!(need.source, Source::Https { .. }) && !self.made.contains_key(&need.fingerprint)
