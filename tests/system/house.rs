@@ -36,7 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sluice", &["sluice-runtime"]),
-    ("sluice-test-parts", &[]),
+    ("sluice-test-parts", &["sluice-repo"]),
 ];
 
 /// Crates that do I/O, or bring something that does.
