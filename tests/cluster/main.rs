@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers fail the test that uses them")]
 
 mod applying;
+mod demo;
 mod external;
 mod faults;
 mod leadership;

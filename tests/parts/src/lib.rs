@@ -8,6 +8,7 @@
 #![expect(clippy::panic, reason = "a test that cannot have its part ends there, with the reason")]
 
 mod control_plane;
+mod demo;
 mod folder;
 mod git;
 mod kubelet;
@@ -21,6 +22,7 @@ mod wait;
 
 pub use self::{
     control_plane::{AuditEntry, ControlPlane, ControlPlaneBuilder},
+    demo::Demo,
     git::GitHttps,
     kubelet::Kubelet,
     minio::Minio,
