@@ -30,7 +30,7 @@ fn stable(line: &str) -> String {
             && word.ends_with(['s', 'm', 'h', 'd'])
             && word.chars().all(|c| c.is_ascii_digit() || "smhd".contains(c))
     };
-    let time = |word: &str| word.contains("T") && word.ends_with('Z') && word.contains(':');
+    let time = |word: &str| word.contains('T') && word.ends_with('Z') && word.contains(':');
     let words = line.split_whitespace().map(|word| {
         let bare = word.trim_end_matches([',', '.', ';']);
         let id = bare.rsplit('@').next().unwrap();
