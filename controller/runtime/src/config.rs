@@ -109,20 +109,21 @@ impl Check {
     }
 }
 
-/// Takes from the file what neither a flag nor the environment says.
+/// Takes from the file what neither a flag nor the environment says. Every field has to be named.
 macro_rules! fill {
-    ($args:ident, $file:ident: $($field:ident)*) => {
-        let ServeArgs { $($field,)* config: _ } = $file;
+    ($type:ident $args:ident, $file:ident: $($field:ident)*) => {
+        let $type { $($field,)* config: _ } = $file;
         $( if $args.$field.is_none() { $args.$field = $field; } )*
     };
 }
+pub(crate) use fill;
 
 /// Checks the settings, the file's included.
 pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
     let mut check = Check::default();
     if let Some(path) = args.config.take() {
         let file = check.keep("config", read_file::<ServeArgs>(&path)).unwrap_or_default();
-        fill!(args, file: repository branch tag semver commit path data poll write apps listen admin_listen public_url
+        fill!(ServeArgs args, file: repository branch tag semver commit path data poll write apps listen admin_listen public_url
             download_url trusted_proxies hook_secret_file tls_cert_file tls_key_file max_connections git_username
             git_password_file git_ssh_key_file git_known_hosts_file git_ca_file git_proxy allow_private_sources log
             log_format);

@@ -6,7 +6,7 @@ use std::{
     io::Write as _,
     net::SocketAddr,
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -60,8 +60,7 @@ impl Background for Segments {
     }
 
     fn figures(&self) -> Vec<Figure> {
-        let help = "Segments of gateways that are not taken in yet";
-        vec![Figure::gauge("segments_pending", help, self.0.load(Ordering::Relaxed))]
+        vec![segments_pending(self.0.load(Ordering::Relaxed))]
     }
 }
 
@@ -77,12 +76,7 @@ pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyho
     // Bound before anything is followed: an address in use is found at once.
     let device_listener = bind(config.listen, "listen").await?;
     let admin_listener = bind(config.admin_listen, "admin-listen").await?;
-    let tls = match &config.tls {
-        None => None,
-        Some((certificate, key)) => {
-            Some(Tls::load(TlsFiles { certificate: certificate.clone(), key: key.clone() }).await?)
-        }
-    };
+    let tls = tls(config.tls.as_ref()).await?;
 
     // One process has the data directory, so whatever term stands there is its own.
     let epoch = store.root().await?.map_or(0, |(root, _)| root.epoch);
@@ -147,18 +141,34 @@ pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyho
             () = engine_stop.cancelled() => {}
         }
     });
-    while let Some(ended) = tasks.join_next().await {
-        if !stop.is_cancelled() {
-            stop.cancel();
-            tracing::error!("a part of the server ended early; stopping");
-        }
-        if let Err(error) = ended {
-            tracing::error!(%error, "a part of the server failed");
-        }
-    }
+    until_all_end(tasks, &stop, "server").await;
     fleet.close().await.context("what devices reported last could not be written")?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// How many segments of gateways wait, for whoever takes them in.
+pub(crate) fn segments_pending(n: u64) -> Figure {
+    Figure::gauge("segments_pending", "Segments of gateways that are not taken in yet", n)
+}
+
+/// Reads certificate chain and key, where devices connect by https.
+pub(crate) async fn tls(files: Option<&(PathBuf, PathBuf)>) -> anyhow::Result<Option<Tls>> {
+    let Some((certificate, key)) = files.cloned() else { return Ok(None) };
+    Ok(Some(Tls::load(TlsFiles { certificate, key }).await?))
+}
+
+/// Waits until every part of a process has ended. One that ends by itself ends the others.
+pub(crate) async fn until_all_end(mut tasks: JoinSet<()>, stop: &CancellationToken, process: &str) {
+    while let Some(ended) = tasks.join_next().await {
+        if !stop.is_cancelled() {
+            stop.cancel();
+            tracing::error!("a part of the {process} ended early; stopping");
+        }
+        if let Err(error) = ended {
+            tracing::error!(%error, "a part of the {process} failed");
+        }
+    }
 }
 
 pub(crate) async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::args::GatewayArgs;
 use crate::{
-    config::{self, Check, Mistakes},
+    config::{self, Check, Mistakes, fill},
     telemetry::Format,
 };
 
@@ -32,20 +32,12 @@ pub(crate) struct GatewayConfig {
     pub(crate) log_format: Format,
 }
 
-/// Takes from the file what neither a flag nor the environment says.
-macro_rules! fill {
-    ($args:ident, $file:ident: $($field:ident)*) => {
-        let GatewayArgs { $($field,)* config: _ } = $file;
-        $( if $args.$field.is_none() { $args.$field = $field; } )*
-    };
-}
-
 /// Checks the settings, the file's included.
 pub(crate) fn check(mut args: GatewayArgs) -> Result<GatewayConfig, Mistakes> {
     let mut check = Check::default();
     if let Some(path) = args.config.take() {
         let file = check.keep("config", config::read_file::<GatewayArgs>(&path)).unwrap_or_default();
-        fill!(args, file: store listen admin_listen public_url download_url presign trusted_proxies tls_cert_file
+        fill!(GatewayArgs args, file: store listen admin_listen public_url download_url presign trusted_proxies tls_cert_file
             tls_key_file max_connections log log_format);
     }
     let store = if let Some(url) = args.store.as_deref() {

@@ -12,7 +12,6 @@ use sluice_serve::{
     listener::{self, Limits},
     metrics::Metrics,
     peer::TrustedProxies,
-    tls::{Tls, TlsFiles},
     views::Views,
 };
 use sluice_store::{
@@ -23,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::config::GatewayConfig;
-use crate::wiring::{DRAIN, TLS_LOOK, bind, public_url};
+use crate::wiring::{DRAIN, TLS_LOOK, bind, public_url, tls, until_all_end};
 
 /// Answers until `stop` is cancelled, then drains and writes what waits. The store need not be there yet.
 pub(crate) async fn answer(config: GatewayConfig, stop: CancellationToken) -> anyhow::Result<()> {
@@ -31,12 +30,7 @@ pub(crate) async fn answer(config: GatewayConfig, stop: CancellationToken) -> an
     // Bound before anything is followed: an address in use is found at once.
     let device_listener = bind(config.listen, "listen").await?;
     let admin_listener = bind(config.admin_listen, "admin-listen").await?;
-    let tls = match &config.tls {
-        None => None,
-        Some((certificate, key)) => {
-            Some(Tls::load(TlsFiles { certificate: certificate.clone(), key: key.clone() }).await?)
-        }
-    };
+    let tls = tls(config.tls.as_ref()).await?;
 
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::empty()));
     let follower = Follower::new(objects.clone(), snapshot.clone());
@@ -75,15 +69,7 @@ pub(crate) async fn answer(config: GatewayConfig, stop: CancellationToken) -> an
     // Beside the others: while they drain, devices still wait for what it writes.
     let writer = outbox.clone();
     let writing = tokio::spawn(async move { writer.run().await });
-    while let Some(ended) = tasks.join_next().await {
-        if !stop.is_cancelled() {
-            stop.cancel();
-            tracing::error!("a part of the gateway ended early; stopping");
-        }
-        if let Err(error) = ended {
-            tracing::error!(%error, "a part of the gateway failed");
-        }
-    }
+    until_all_end(tasks, &stop, "gateway").await;
     outbox.close().await;
     if let Err(error) = writing.await {
         tracing::error!(%error, "what devices reported last may not be written");

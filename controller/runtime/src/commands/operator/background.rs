@@ -3,6 +3,8 @@
 use sluice_kube::Health;
 use sluice_serve::{metrics::Figure, views};
 
+use crate::wiring::segments_pending;
+
 /// The operator behind the admin side.
 #[derive(Debug)]
 pub(crate) struct Background(pub(crate) Health);
@@ -16,9 +18,7 @@ impl views::Background for Background {
         let leads = u64::from(self.0.leads());
         let up = u64::from(self.0.trouble().is_empty());
         let written = self.0.writes();
-        let segments = self.0.segments().filter(|_| self.0.leads());
-        let pending = segments
-            .map(|n| Figure::gauge("segments_pending", "Segments of gateways that are not taken in yet", n));
+        let pending = self.0.segments().filter(|_| self.0.leads()).map(segments_pending);
         let mut all = vec![
             Figure::gauge("leader", "Whether this replica leads", leads),
             Figure::gauge("api_server_up", "Whether lease and watches of the API server work", up),

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::args::OperatorArgs;
 use crate::{
-    config::{self, Check, Mistakes},
+    config::{self, Check, Mistakes, fill},
     telemetry::Format,
 };
 
@@ -39,20 +39,12 @@ pub(crate) struct OperatorConfig {
     pub(crate) log_format: Format,
 }
 
-/// Takes from the file what neither a flag nor the environment says.
-macro_rules! fill {
-    ($args:ident, $file:ident: $($field:ident)*) => {
-        let OperatorArgs { $($field,)* config: _ } = $file;
-        $( if $args.$field.is_none() { $args.$field = $field; } )*
-    };
-}
-
 /// Checks the settings, the file's included.
 pub(crate) fn check(mut args: OperatorArgs) -> Result<OperatorConfig, Mistakes> {
     let mut check = Check::default();
     if let Some(path) = args.config.take() {
         let file = check.keep("config", config::read_file::<OperatorArgs>(&path)).unwrap_or_default();
-        fill!(args, file: data store database_url database_url_file namespaces lease_namespace lease_name lease_duration
+        fill!(OperatorArgs args, file: data store database_url database_url_file namespaces lease_namespace lease_name lease_duration
             identity gateway listen admin_listen hooks_listen public_url download_url trusted_proxies tls_cert_file
             tls_key_file max_connections allow_private_sources log log_format);
     }

@@ -15,7 +15,6 @@ use sluice_serve::{
     listener::{self, Limits},
     metrics::Metrics,
     peer::TrustedProxies,
-    tls::{Tls, TlsFiles},
     views::Views,
 };
 use sluice_store::{
@@ -29,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::{background::Background, config::OperatorConfig, fleet::LeaderFleet};
 use crate::{
     people::People,
-    wiring::{DRAIN, TLS_LOOK, bind, bundle_policy, public_url, worker},
+    wiring::{DRAIN, TLS_LOOK, bind, bundle_policy, public_url, tls, until_all_end, worker},
 };
 
 /// Between two tries to reach a bundle store that does not answer.
@@ -85,12 +84,7 @@ pub(crate) async fn operate(config: OperatorConfig, stop: CancellationToken) -> 
     let health = operator.health();
     views.background = Some(Arc::new(Background(health)));
 
-    let tls = match &config.tls {
-        None => None,
-        Some((certificate, key)) => {
-            Some(Tls::load(TlsFiles { certificate: certificate.clone(), key: key.clone() }).await?)
-        }
-    };
+    let tls = tls(config.tls.as_ref()).await?;
     let metrics = Metrics::new(&views);
     let listen = device_listener.as_ref().map_or(Ok(config.listen), tokio::net::TcpListener::local_addr)?;
     let public = public_url(config.public_url.as_ref(), config.download_url.as_ref(), tls.is_some(), listen);
@@ -126,15 +120,7 @@ pub(crate) async fn operate(config: OperatorConfig, stop: CancellationToken) -> 
         });
     }
     tasks.spawn(operator.run(stop.clone()));
-    while let Some(ended) = tasks.join_next().await {
-        if !stop.is_cancelled() {
-            stop.cancel();
-            tracing::error!("a part of the operator ended early; stopping");
-        }
-        if let Err(error) = ended {
-            tracing::error!(%error, "a part of the operator failed");
-        }
-    }
+    until_all_end(tasks, &stop, "operator").await;
     fleet.end().await.context("what devices reported last could not be written")?;
     tracing::info!("stopped");
     Ok(())
