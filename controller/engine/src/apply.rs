@@ -15,7 +15,10 @@ use sluice_core::{
     record::AppRecord,
     snapshot::{Shard, Snapshot},
 };
-use sluice_store::{control::ControlError, fleet::Declared};
+use sluice_store::{
+    control::{ControlError, advance},
+    fleet::Declared,
+};
 
 use crate::{EngineError, Parts};
 
@@ -109,11 +112,10 @@ async fn verify(parts: &Parts, expected: Option<u64>) -> Result<Arc<Snapshot>, E
         return Err(EngineError::Verify { found, expected });
     }
     let snapshot = Arc::new(loaded.snapshot);
-    // Another repository's engine may have published and swapped in a later one meanwhile (rule 3).
-    parts.snapshot.rcu(|standing| {
-        let newer = standing.root.generation > snapshot.root.generation;
-        Arc::clone(if newer { standing } else { &snapshot })
-    });
+    if let Err(older) = advance(&parts.snapshot, &snapshot) {
+        // Another repository's engine has published and swapped in a later one meanwhile.
+        tracing::debug!(%older, "a later snapshot is served already");
+    }
     declare(parts, &snapshot);
     Ok(snapshot)
 }

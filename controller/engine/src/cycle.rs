@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use sluice_core::{
     diagnostic::Diagnostic,
     digest::Digest,
-    inventory::Inventory,
+    inventory::{Inventory, Located},
     plan::{Observed, Plan, plan},
     record::Zip,
     resolve::resolve,
@@ -214,12 +214,15 @@ impl Engine {
     /// Steps two and three: what should be served of what is in force. `None` while that is unknown.
     pub(crate) fn plan(&self) -> Option<Plan> {
         let owner = &self.settings.owner;
-        let in_force = self.in_force.as_ref()?;
-        let resolved = match &in_force.objects {
-            Some(objects) => resolve(objects, owner, &self.observed.records),
-            None => resolve(self.inventory.objects(), owner, &self.observed.records),
-        };
+        self.in_force.as_ref()?;
+        let resolved = resolve(self.objects(), owner, &self.observed.records);
         Some(plan(&resolved, owner, &self.observed))
+    }
+
+    /// The objects that count; while nobody knows better, those that are declared.
+    pub(crate) fn objects(&self) -> Vec<&Located> {
+        let in_force = self.in_force.as_ref().and_then(|in_force| in_force.objects.as_ref());
+        in_force.map_or_else(|| self.inventory.objects().collect(), |objects| objects.iter().collect())
     }
 
     /// Steps four and five.
@@ -238,13 +241,12 @@ impl Engine {
         let before = self.parts.status.load();
         let found = self.in_force.iter().flat_map(|in_force| &in_force.problems);
         let problems = self.inventory.problems().chain(&self.prune).chain(found).cloned().collect();
-        let in_force = self.in_force.as_ref().and_then(|in_force| in_force.objects.as_deref());
         let report = Report {
             name: &self.settings.owner.name,
             url: &self.parts.source.settings().url.to_string(),
             contact: &self.contact,
             generation: self.parts.snapshot.load().root.generation,
-            objects: in_force.map_or_else(|| self.inventory.objects().collect(), |o| o.iter().collect()),
+            objects: self.objects(),
             problems,
             now: Timestamp::now(),
         };

@@ -132,12 +132,7 @@ impl Engine {
     /// What the bundle of each release is made from in the commit.
     async fn look_up_sources(&mut self) -> Result<(), EngineError> {
         let Some(commit) = self.commit else { return Ok(()) };
-        let objects = self.in_force.as_ref().and_then(|in_force| in_force.objects.as_ref());
-        let (owner, records) = (&self.settings.owner, &self.observed.records);
-        let wanted = match objects {
-            Some(objects) => observe::wanted(objects, owner, records),
-            None => observe::wanted(self.inventory.objects(), owner, records),
-        };
+        let wanted = observe::wanted(self.objects(), &self.settings.owner, &self.observed.records);
         let mirror = self.parts.source.mirror();
         let looked =
             tokio::task::spawn_blocking(move || Ok(observe::sources(&mirror.open()?, commit, wanted))).await;
