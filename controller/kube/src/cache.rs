@@ -1,7 +1,7 @@
 //! What the cluster holds, as watches tell it.
 //!
 //! One watch per kind serves every Repository. What this program wrote itself is noted at once
-//! ([`Cache::note`]), so that the next look never sees an older state than its own.
+//! ([`Cache::wrote`]), so that the next look never sees an older state than its own.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -11,13 +11,18 @@ use std::{
     },
 };
 
-use sluice_core::inventory::{Kind, ObjectKey};
+use sluice_core::{
+    diagnostic::Code,
+    inventory::{Kind, ObjectKey},
+};
 use sluice_crds::{
     Channel, ChannelSpec, ChannelStatus, FLUX_REQUESTED_AT, REPOSITORY_LABEL, REQUESTED_AT, Release,
     ReleaseSpec, ReleaseStatus,
 };
 use sluice_engine::Unavailable;
 use tokio::sync::Notify;
+
+use crate::problem::Problem;
 
 /// An object as the cluster holds it.
 #[derive(Debug, Clone, PartialEq)]
@@ -181,7 +186,7 @@ impl Namespace {
 pub(crate) struct Cache {
     namespaces: Mutex<HashMap<String, Arc<Namespace>>>,
     synced: [AtomicBool; 2],
-    trouble: Mutex<[Option<String>; 2]>,
+    trouble: Mutex<[Option<Problem>; 2]>,
     writes: AtomicU64,
 }
 
@@ -256,9 +261,7 @@ impl Cache {
         let had = lock(&self.trouble)[slot(kind)].take();
         if had.is_some() {
             tracing::info!(?kind, "the API server is watched again");
-        }
-        // What failed meanwhile is tried again.
-        if had.is_some() {
+            // What failed meanwhile is tried again.
             self.wake();
         }
     }
@@ -271,7 +274,7 @@ impl Cache {
     }
 
     /// The watch of a kind does not work.
-    pub(crate) fn unwell(&self, kind: Kind, why: String) {
+    pub(crate) fn unwell(&self, kind: Kind, why: Problem) {
         let mut trouble = lock(&self.trouble);
         if trouble[slot(kind)].is_none() {
             tracing::warn!(?kind, "the API server cannot be watched: {why}");
@@ -284,11 +287,12 @@ impl Cache {
         if self.is_synced() {
             return Ok(());
         }
-        let message = match self.trouble() {
+        let trouble = self.problem();
+        let message = match &trouble {
             Some(why) => format!("releases and channels could not be listed yet: {why}"),
             None => "releases and channels are being listed".to_owned(),
         };
-        let missing = message.contains("page not found") || message.contains("could not find");
+        let missing = matches!(trouble, Some(Problem::Refused(Code::CustomResourcesMissing, _)));
         Err(Unavailable {
             reason: if missing { "CustomResourcesMissing" } else { "ApiUnavailable" },
             message,
@@ -302,6 +306,10 @@ impl Cache {
 
     /// Why a watch does not work.
     pub(crate) fn trouble(&self) -> Option<String> {
+        self.problem().map(|problem| problem.to_string())
+    }
+
+    fn problem(&self) -> Option<Problem> {
         lock(&self.trouble).iter().flatten().next().cloned()
     }
 }

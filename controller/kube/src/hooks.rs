@@ -2,12 +2,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex},
 };
 
 use secrecy::SecretString;
 use sluice_repo::{Reference, hooks};
 use tokio::sync::Notify;
+
+use crate::cache::lock;
 
 /// A webhook that is listened to.
 #[derive(Debug, Clone)]
@@ -19,7 +21,7 @@ struct Hook {
 
 /// The webhooks by `namespace/name` of their Repository.
 #[derive(Debug, Clone, Default)]
-pub struct Hooks(Arc<RwLock<HashMap<String, Hook>>>);
+pub struct Hooks(Arc<Mutex<HashMap<String, Hook>>>);
 
 impl Hooks {
     pub(crate) fn set(
@@ -29,7 +31,7 @@ impl Hooks {
         reference: Reference,
         look: &Arc<Notify>,
     ) {
-        let mut hooks = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut hooks = lock(&self.0);
         if secrets.is_empty() {
             hooks.remove(name);
         } else {
@@ -38,7 +40,7 @@ impl Hooks {
     }
 
     pub(crate) fn remove(&self, name: &str) {
-        self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(name);
+        lock(&self.0).remove(name);
     }
 
     /// Takes a webhook: `None` when it is not genuine, or nobody listens to that name; else whether it was news.
@@ -49,10 +51,7 @@ impl Hooks {
         body: &[u8],
         now: i64,
     ) -> Option<bool> {
-        let hook = {
-            let hooks = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-            hooks.get(name).cloned()?
-        };
+        let hook = lock(&self.0).get(name).cloned()?;
         let hint = hooks::verify(header, body, &hook.secrets, now).ok()?;
         let news = hint.concerns(&hook.reference);
         if news {

@@ -105,10 +105,7 @@ impl Election {
                 metadata: ObjectMeta { name: Some(self.settings.name.clone()), ..ObjectMeta::default() },
                 spec: Some(self.taken(0)),
             };
-            return match answer(self.api.create(&PostParams::default(), &fresh)).await {
-                Ok(lease) => Ok(Ok(lease)),
-                Err(error) => Err(error),
-            };
+            return answer(self.api.create(&PostParams::default(), &fresh)).await.map(Ok);
         };
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.clone().filter(|holder| !holder.is_empty());

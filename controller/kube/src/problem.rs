@@ -1,5 +1,7 @@
 //! What the API server's refusals mean.
 
+use std::fmt;
+
 use kube::Error;
 use sluice_core::diagnostic::Code;
 
@@ -40,6 +42,15 @@ impl Problem {
             _ => Code::ApplyRejected,
         };
         Self::Refused(code, message)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Away(message) | Self::Refused(_, message) => f.write_str(message),
+            Self::Gone => f.write_str("the watched resource is not there"),
+        }
     }
 }
 

@@ -166,8 +166,6 @@ impl Reporter {
             let generation = *seen.get(&key)?;
             Some((self.space.get(&key)?, generation))
         };
-        let stamp =
-            |held: &'_ Arc<Held>, generation: i64| (held.requested_at().map(str::to_owned), generation);
         let mut writes = Vec::new();
         for state in &status.releases {
             let Some((held, generation)) = find(Kind::Release, &state.name) else { continue };
@@ -175,8 +173,7 @@ impl Reporter {
             if self.can_wait(&held.key, &body.1.conditions, &state.conditions) {
                 continue;
             }
-            let (handled, generation) = stamp(&held, generation);
-            let stamp = Stamp { generation, epoch: self.epoch, handled: handled.as_deref() };
+            let stamp = Stamp { generation, epoch: self.epoch, handled: held.requested_at() };
             let after = status::release(state, &body.1, stamp);
             if let Some(patch) = status::patch(&body.1, &after) {
                 let before = ready_reason(&body.1.conditions);
@@ -194,8 +191,7 @@ impl Reporter {
                 Target::Builtin => None,
                 Target::Release(version) => digests.get(&(&state.app, version.to_string())).cloned(),
             };
-            let (handled, generation) = stamp(&held, generation);
-            let stamp = Stamp { generation, epoch: self.epoch, handled: handled.as_deref() };
+            let stamp = Stamp { generation, epoch: self.epoch, handled: held.requested_at() };
             let after = status::channel(state, &body.1, digest, revision, stamp);
             if let Some(patch) = status::patch(&body.1, &after) {
                 let served = after.release.is_some() && after.release != body.1.release;

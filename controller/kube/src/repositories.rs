@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use crate::{
     cache::lock,
     plan::name,
-    watch::{Scope, events, sentence},
+    watch::{Scope, events, problem},
 };
 
 /// The Repositories by `namespace/name`.
@@ -112,7 +112,7 @@ impl Repositories {
                         self.forget(&name(&repository));
                     }
                 }
-                Err(error) => *lock(&self.trouble) = Some(sentence(&error)),
+                Err(error) => *lock(&self.trouble) = Some(problem(&error).to_string()),
             }
         }
     }

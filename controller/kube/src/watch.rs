@@ -111,7 +111,7 @@ pub(crate) async fn watch<K: Cached>(client: Client, scope: Scope, cache: Arc<Ca
                 cache.well(K::KIND);
                 cache.forget(&namespace, &held.key, &held.uid);
             }
-            Err(error) => cache.unwell(K::KIND, sentence(&error)),
+            Err(error) => cache.unwell(K::KIND, problem(&error)),
         }
     }
 }
@@ -123,16 +123,12 @@ fn read<K: Cached>(object: DeserializeGuard<K>) -> (String, crate::cache::Held) 
     }
 }
 
-/// What a watch says of itself.
-pub(crate) fn sentence(error: &watcher::Error) -> String {
-    let inner = match error {
+/// Why a watch does not work.
+pub(crate) fn problem(error: &watcher::Error) -> Problem {
+    match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => error,
-        other => return other.to_string(),
-    };
-    match Problem::of(inner) {
-        Problem::Away(message) | Problem::Refused(_, message) => message,
-        Problem::Gone => "the watched resource is not there".to_owned(),
+        | watcher::Error::WatchFailed(error) => Problem::of(error),
+        other => Problem::Away(other.to_string()),
     }
 }
