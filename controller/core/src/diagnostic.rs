@@ -44,6 +44,17 @@ impl fmt::Display for Location {
     }
 }
 
+/// Line and column of a [`Location`], for where the file is known anyway.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position(pub u32, pub u32);
+
+impl Position {
+    /// The place in `file`.
+    pub fn within(self, file: &str) -> Location {
+        Location { file: file.to_owned(), line: self.0, column: self.1 }
+    }
+}
+
 /// One problem, in the machine-readable form of the command-line contract:
 /// `{"file","line","column","severity","code","message"}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -4,13 +4,16 @@
 //! that file, or a document of it, cannot be read: it stays as it was (rule 5). Absent it is only in a commit that was
 //! read in full, and a commit that would remove too much is refused until somebody says so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     channel::Channel,
-    diagnostic::{Code, Diagnostic, Location},
+    diagnostic::{Code, Diagnostic, Location, Position},
     ids::{AppId, ChannelName},
     release::{Release, Source},
 };
@@ -44,11 +47,15 @@ impl Object {
 
     /// Kind and name, the identity of the object.
     pub fn key(&self) -> ObjectKey {
-        let kind = match self {
-            Self::Release(_) => Kind::Release,
-            Self::Channel(_) => Kind::Channel,
-        };
-        ObjectKey { kind, name: self.name().to_owned() }
+        self.id().key()
+    }
+
+    /// The same, borrowed.
+    pub fn id(&self) -> ObjectId<'_> {
+        match self {
+            Self::Release(release) => ObjectId { kind: Kind::Release, name: &release.name },
+            Self::Channel(channel) => ObjectId { kind: Kind::Channel, name: &channel.name },
+        }
     }
 }
 
@@ -70,7 +77,36 @@ pub struct ObjectKey {
     pub name: String,
 }
 
+impl ObjectKey {
+    /// The same, borrowed.
+    pub fn id(&self) -> ObjectId<'_> {
+        ObjectId { kind: self.kind, name: &self.name }
+    }
+}
+
 impl std::fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.id().fmt(f)
+    }
+}
+
+/// An [`ObjectKey`] that borrows its name: what thousands of objects are looked up by for each commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId<'a> {
+    /// Kind.
+    pub kind: Kind,
+    /// `metadata.name`.
+    pub name: &'a str,
+}
+
+impl ObjectId<'_> {
+    /// A key of its own.
+    pub fn key(self) -> ObjectKey {
+        ObjectKey { kind: self.kind, name: self.name.to_owned() }
+    }
+}
+
+impl std::fmt::Display for ObjectId<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?} {}", self.kind, self.name)
     }
@@ -86,7 +122,7 @@ pub struct Located {
     pub at: Location,
     /// Where its fields are, by path (`spec.release`, `spec.releases[1].release`).
     #[serde(default)]
-    pub fields: BTreeMap<String, Location>,
+    pub fields: BTreeMap<String, Position>,
     /// It was not readable in this commit and stands as it was in an earlier one.
     #[serde(default)]
     pub stale: bool,
@@ -101,7 +137,7 @@ pub struct Located {
 impl Located {
     /// Where `field` is, else where the document begins.
     pub fn field(&self, field: &str) -> Location {
-        self.fields.get(field).unwrap_or(&self.at).clone()
+        self.fields.get(field).map_or_else(|| self.at.clone(), |at| at.within(&self.at.file))
     }
 }
 
@@ -112,13 +148,16 @@ pub struct FileEntry {
     /// Git object id of the content that was read.
     pub oid: String,
     /// Its objects, stale ones included.
-    pub objects: Vec<Located>,
+    pub objects: Vec<Arc<Located>>,
     /// Its problems.
     #[serde(default)]
     pub problems: Vec<Diagnostic>,
     /// Whether every document of ours in it was understood.
     pub complete: bool,
 }
+
+/// What files declare, by path. An unchanged file is the same value in one commit and the next.
+pub type FileEntries = BTreeMap<String, Arc<FileEntry>>;
 
 /// What a repository declares.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,8 +167,8 @@ pub struct Inventory {
     pub commit: String,
     /// Version of the program that parsed it: another version parses every file again.
     pub parser: String,
-    /// By path. Files without documents of ours are not listed.
-    pub files: BTreeMap<String, FileEntry>,
+    /// By path. FileEntries without documents of ours are not listed.
+    pub files: FileEntries,
     /// What is no longer declared, and still has to be removed from where it was put into force.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub leaving: BTreeSet<ObjectKey>,
@@ -141,12 +180,12 @@ pub struct Step {
     /// What the new commit declares, Unknown objects included as they were.
     pub next: Inventory,
     /// What it no longer declares.
-    pub removed: Vec<Located>,
+    pub removed: Vec<Arc<Located>>,
 }
 
 impl Inventory {
     /// Every object, in the order of their files.
-    pub fn objects(&self) -> impl Iterator<Item = &Located> {
+    pub fn objects(&self) -> impl Iterator<Item = &Arc<Located>> {
         self.files.values().flat_map(|file| &file.objects)
     }
 
@@ -158,38 +197,46 @@ impl Inventory {
     /// The step from `self` to a commit whose files were read as `files`.
     ///
     /// An incomplete file keeps the objects that it declared before and that no file declares now.
-    pub fn step(&self, commit: String, parser: String, mut files: BTreeMap<String, FileEntry>) -> Step {
-        let present: BTreeSet<ObjectKey> = files
-            .values()
+    pub fn step(&self, commit: String, parser: String, mut files: FileEntries) -> Step {
+        let declared: Vec<Arc<FileEntry>> = files.values().cloned().collect();
+        let present: HashSet<ObjectId<'_>> = declared
+            .iter()
             .flat_map(|file| &file.objects)
             .filter(|located| !located.stale)
-            .map(|located| located.object.key())
+            .map(|located| located.object.id())
             .collect();
-        for file in files.values_mut() {
-            file.objects.retain(|located| !located.stale || !present.contains(&located.object.key()));
-        }
-        let holders: BTreeMap<ObjectKey, &str> = holders(self.objects())
-            .into_iter()
-            .map(|(key, located)| (key, located.at.file.as_str()))
-            .collect();
+        let holders = holders(self.objects());
         for (path, file) in &mut files {
+            let found = |located: &Arc<Located>| !located.stale || !present.contains(&located.object.id());
+            let holds = |located: &Located| {
+                holders.get(&located.object.id()).is_some_and(|holder| holder.at.file == *path)
+            };
+            if file.objects.iter().all(|located| found(located) && located.held == holds(located)) {
+                continue;
+            }
+            let file = Arc::make_mut(file);
+            file.objects.retain(found);
             for located in &mut file.objects {
-                located.held = holders.get(&located.object.key()).is_some_and(|holder| holder == path);
+                let held = holds(located);
+                if located.held != held {
+                    Arc::make_mut(located).held = held;
+                }
             }
         }
         let mut removed = Vec::new();
         for (path, before) in &self.files {
             for located in &before.objects {
-                if present.contains(&located.object.key()) {
+                if present.contains(&located.object.id()) {
                     continue;
                 }
                 match files.get_mut(path) {
                     Some(now) if !now.complete => {
-                        if now.objects.iter().all(|o| o.object.key() != located.object.key()) {
-                            now.objects.push(Located { stale: true, ..located.clone() });
+                        if now.objects.iter().all(|o| o.object.id() != located.object.id()) {
+                            let located = Located { stale: true, ..Located::clone(located) };
+                            Arc::make_mut(now).objects.push(Arc::new(located));
                         }
                     }
-                    _ => removed.push(located.clone()),
+                    _ => removed.push(Arc::clone(located)),
                 }
             }
         }
@@ -201,18 +248,24 @@ impl Inventory {
 
     /// What is declared does not leave.
     fn keep_declared(&mut self) {
-        let declared: BTreeSet<ObjectKey> = self.objects().map(|located| located.object.key()).collect();
-        self.leaving.retain(|key| !declared.contains(key));
+        if self.leaving.is_empty() {
+            return;
+        }
+        let declared: HashSet<ObjectId<'_>> =
+            self.files.values().flat_map(|file| &file.objects).map(|located| located.object.id()).collect();
+        self.leaving.retain(|key| !declared.contains(&key.id()));
     }
 }
 
 /// Of the documents of one kind and name, the one that counts: one that was read rather than one that was not, one that
 /// had the name already, then the first by file and line.
-pub fn holders<'a>(objects: impl IntoIterator<Item = &'a Located>) -> BTreeMap<ObjectKey, &'a Located> {
-    let mut holders: BTreeMap<ObjectKey, &Located> = BTreeMap::new();
+pub fn holders<'a>(
+    objects: impl IntoIterator<Item = &'a Arc<Located>>,
+) -> HashMap<ObjectId<'a>, &'a Arc<Located>> {
+    let mut holders: HashMap<ObjectId<'_>, &Arc<Located>> = HashMap::new();
     for located in objects {
-        let rank = |located: &'a Located| (located.stale, !located.held, &located.at);
-        let holder = holders.entry(located.object.key()).or_insert(located);
+        let rank = |located: &'a Arc<Located>| (located.stale, !located.held, &located.at);
+        let holder = holders.entry(located.object.id()).or_insert(located);
         if rank(located) < rank(holder) {
             *holder = located;
         }
@@ -223,21 +276,28 @@ pub fn holders<'a>(objects: impl IntoIterator<Item = &'a Located>) -> BTreeMap<O
 /// Leaves out the files that stand below a bundle: what an app contains is never read as manifests.
 ///
 /// A release that stands inside its own bundle hides nothing, and neither does one inside another release's bundle.
-pub fn leave_out_bundles(files: &mut BTreeMap<String, FileEntry>) {
-    let below = |path: &str, bundles: &BTreeSet<String>| {
+pub fn leave_out_bundles(files: &mut FileEntries) {
+    let is_below =
+        |path: &str, folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+    let below = |path: &str, bundles: &HashSet<&str>| {
         path.match_indices('/').any(|(slash, _)| bundles.contains(&path[..slash]))
     };
-    let declared = |path: &str, file: &FileEntry| -> Vec<String> {
-        let sources = file.objects.iter().filter_map(|located| match &located.object {
-            Object::Release(Release { source: Source::Path(bundle), .. }) => Some(bundle),
+    let all: Vec<(&str, &str)> = files
+        .iter()
+        .flat_map(|(path, file)| file.objects.iter().map(move |located| (path.as_str(), &located.object)))
+        .filter_map(|(path, object)| match object {
+            Object::Release(Release { source: Source::Path(bundle), .. }) => Some((path, bundle.as_str())),
             _ => None,
-        });
-        sources.filter(|b| !b.is_empty() && !path.starts_with(&format!("{b}/"))).cloned().collect()
-    };
-    let all: BTreeSet<String> = files.iter().flat_map(|(path, file)| declared(path, file)).collect();
-    let outside = files.iter().filter(|(path, _)| !below(path, &all));
-    let bundles: BTreeSet<String> = outside.flat_map(|(path, file)| declared(path, file)).collect();
-    files.retain(|path, _| !below(path, &bundles));
+        })
+        .filter(|(path, bundle)| !bundle.is_empty() && !is_below(path, bundle))
+        .collect();
+    let any: HashSet<&str> = all.iter().map(|(_, bundle)| *bundle).collect();
+    let outside = all.iter().filter(|(path, _)| !below(path, &any));
+    let bundles: HashSet<&str> = outside.map(|(_, bundle)| *bundle).collect();
+    let inside: Vec<String> = files.keys().filter(|path| below(path, &bundles)).cloned().collect();
+    for path in inside {
+        files.remove(&path);
+    }
 }
 
 /// What the guard needs to know beside the step.
@@ -287,14 +347,17 @@ impl Step {
     #[must_use]
     pub fn keeping_removed(mut self) -> Self {
         for located in std::mem::take(&mut self.removed) {
-            let file = self.next.files.entry(located.at.file.clone()).or_insert_with(|| FileEntry {
-                oid: String::new(),
-                objects: Vec::new(),
-                problems: Vec::new(),
-                complete: false,
+            let file = self.next.files.entry(located.at.file.clone()).or_insert_with(|| {
+                Arc::new(FileEntry {
+                    oid: String::new(),
+                    objects: Vec::new(),
+                    problems: Vec::new(),
+                    complete: false,
+                })
             });
+            let file = Arc::make_mut(file);
             file.complete = false;
-            file.objects.push(Located { stale: true, ..located });
+            file.objects.push(Arc::new(Located { stale: true, ..Located::clone(&located) }));
         }
         self.next.keep_declared();
         self
@@ -326,17 +389,17 @@ mod tests {
         }
     }
 
-    fn files(list: &[(&str, &[&str], bool)]) -> BTreeMap<String, FileEntry> {
+    fn files(list: &[(&str, &[&str], bool)]) -> FileEntries {
         list.iter()
             .map(|(path, names, complete)| {
-                let objects = names.iter().map(|name| channel(path, name)).collect();
+                let objects = names.iter().map(|name| Arc::new(channel(path, name))).collect();
                 let entry = FileEntry {
                     oid: format!("{names:?}"),
                     objects,
                     problems: Vec::new(),
                     complete: *complete,
                 };
-                ((*path).to_owned(), entry)
+                ((*path).to_owned(), Arc::new(entry))
             })
             .collect()
     }
@@ -402,11 +465,13 @@ mod tests {
     fn the_content_of_bundles_is_not_read() {
         let release = |file: &str, bundle: &str| {
             let mut located = crate::resolve::tests::release("r", "1.0.0");
-            located.at.file = file.into();
-            if let Object::Release(release) = &mut located.object {
+            let edited = Arc::make_mut(&mut located);
+            edited.at.file = file.into();
+            if let Object::Release(release) = &mut edited.object {
                 release.source = Source::Path(bundle.into());
             }
-            FileEntry { oid: String::new(), objects: vec![located], problems: Vec::new(), complete: true }
+            let objects = vec![located];
+            Arc::new(FileEntry { oid: String::new(), objects, problems: Vec::new(), complete: true })
         };
         let mut all = files(&[("channels/a.yaml", &["a"], true), ("bundles/1-x/c.yaml", &["c"], true)]);
         all.insert("releases/1.yaml".into(), release("releases/1.yaml", "bundles/1"));

@@ -13,6 +13,7 @@ pub mod ids;
 pub mod inventory;
 pub mod memory;
 pub mod native;
+pub mod observed;
 pub mod outcome;
 pub mod plan;
 pub mod record;

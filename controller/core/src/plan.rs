@@ -6,7 +6,10 @@
 
 mod line;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,53 +19,108 @@ use crate::{
     digest::Digest,
     ids::{AppId, ChannelName, Version},
     inventory::Located,
+    observed::{Found, Observed, ObservedApp, ReleaseId},
     record::{AppRecord, Binding, ChannelRecord, LineRecord},
     release::{Release, Source},
-    resolve::{Owner, Resolved, ResolvedApp, ResolvedChannel},
+    resolve::{Owner, ResolvedApp, ResolvedChannel, by_app, resolve_app},
     snapshot::{ChannelEntry, LineEntry, Offer, Shard},
     status::LineStatus,
 };
 
-/// An app's version, the key of everything that is known about a release.
-pub type ReleaseId = (AppId, Version);
-
-/// What was observed outside Git's documents.
-#[derive(Debug, Default)]
-pub struct Observed {
-    /// Record of each app.
-    pub records: BTreeMap<AppId, AppRecord>,
-    /// Shard last published for each app.
-    pub shards: BTreeMap<AppId, Shard>,
-    /// What each release's bundle is made from now: a Git object id or the SHA-256 of a download.
-    pub sources: BTreeMap<ReleaseId, String>,
-    /// Releases whose bundle could not be made.
-    pub failures: BTreeMap<ReleaseId, Failure>,
-}
-
-/// Why a bundle could not be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The source that failed; another one is tried again.
-    pub source: String,
-    /// What is wrong.
-    pub problem: Diagnostic,
-}
-
 /// What should be done and served.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Bundles to make, the most wanted first.
+    /// By app. An app that nothing changed for has the same plan as before.
+    pub apps: BTreeMap<AppId, Arc<AppPlan>>,
+    /// Problems of objects that belong to no app of this repository.
+    pub problems: Vec<Diagnostic>,
+}
+
+/// What should be done and served of one app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppPlan {
+    /// Bundles to make, the highest version first.
     pub needs: Vec<Need>,
-    /// The shard of every app that serves something.
-    pub shards: BTreeMap<AppId, Shard>,
-    /// The record of every app.
-    pub records: BTreeMap<AppId, AppRecord>,
-    /// State of each release.
+    /// What is served; `None`: nothing.
+    pub shard: Option<Arc<Shard>>,
+    /// Its record.
+    pub record: Arc<AppRecord>,
+    /// State of each release, the highest version first.
     pub releases: Vec<ReleaseOutcome>,
     /// State of each channel.
     pub channels: Vec<ChannelOutcome>,
     /// Problems found while resolving and making bundles.
     pub problems: Vec<Diagnostic>,
+}
+
+impl AppPlan {
+    /// The need of a version.
+    pub fn need(&self, version: &Version) -> Option<&Need> {
+        let found = self.needs.binary_search_by(|need| version.cmp(&need.version));
+        found.ok().map(|at| &self.needs[at])
+    }
+}
+
+impl Plan {
+    /// Bundles to make, the most wanted first.
+    pub fn needs(&self) -> Vec<&Need> {
+        let mut needs: Vec<&Need> = self.apps.values().flat_map(|app| &app.needs).collect();
+        needs.sort_by_key(|need| !need.wanted);
+        needs
+    }
+
+    /// Every problem, sorted.
+    pub fn problems(&self) -> Vec<&Diagnostic> {
+        let apps = self.apps.values().flat_map(|app| &app.problems);
+        let mut problems: Vec<&Diagnostic> = self.problems.iter().chain(apps).collect();
+        problems.sort();
+        problems.dedup();
+        problems
+    }
+}
+
+/// Plans for the apps of one repository, and only those anew that something changed for.
+#[derive(Debug, Default)]
+pub struct Planner {
+    apps: BTreeMap<AppId, Planned>,
+}
+
+/// A plan, and all that it follows from.
+#[derive(Debug)]
+struct Planned {
+    objects: Vec<Arc<Located>>,
+    observed: ObservedApp,
+    plan: Arc<AppPlan>,
+}
+
+impl Planner {
+    /// Plans what `objects` of `owner` ask for.
+    pub fn plan<'a>(
+        &mut self,
+        objects: impl IntoIterator<Item = &'a Arc<Located>>,
+        owner: &Owner,
+        observed: &Observed,
+    ) -> Plan {
+        let mut plan = Plan::default();
+        let mut known = std::mem::take(&mut self.apps);
+        for (app, objects) in by_app(objects, owner, observed, &mut plan.problems) {
+            let seen = observed.apps.get(app);
+            let same = known.remove(app).filter(|known| {
+                seen.is_some_and(|seen| known.observed == *seen)
+                    && known.objects.iter().eq(objects.iter().copied())
+            });
+            let planned = same.unwrap_or_else(|| {
+                let seen = seen.cloned().unwrap_or_default();
+                let plan = Arc::new(plan_app(app, &objects, owner, &seen));
+                let objects = objects.iter().map(|located| Arc::clone(located)).collect();
+                Planned { objects, observed: seen, plan }
+            });
+            plan.apps.insert(app.clone(), Arc::clone(&planned.plan));
+            self.apps.insert(app.clone(), planned);
+        }
+        plan.problems.sort();
+        plan
+    }
 }
 
 /// A bundle that has to be made, or made again to prove that its version kept its bytes.
@@ -144,22 +202,13 @@ pub struct ChannelOutcome {
     pub message: String,
 }
 
-/// Plans for the apps of `owner`.
-pub fn plan(resolved: &Resolved<'_>, owner: &Owner, observed: &Observed) -> Plan {
-    let mut plan = Plan { problems: resolved.problems.clone(), ..Plan::default() };
-    for (app, declared) in &resolved.apps {
-        plan_app(app, declared, owner, observed, &mut plan);
-    }
-    plan.needs.sort_by_key(|need| !need.wanted);
-    plan.problems.sort();
-    plan.problems.dedup();
-    plan
-}
-
-fn plan_app(app: &AppId, declared: &ResolvedApp<'_>, owner: &Owner, observed: &Observed, plan: &mut Plan) {
+fn plan_app(app: &AppId, objects: &[&Arc<Located>], owner: &Owner, observed: &ObservedApp) -> AppPlan {
+    let mut problems = Vec::new();
+    let objects = objects.iter().copied();
+    let declared = resolve_app(app, objects, observed.record.as_deref(), &mut problems);
     let mut record =
-        observed.records.get(app).cloned().unwrap_or_else(|| AppRecord::new(app.clone(), owner.name.clone()));
-    let shard = observed.shards.get(app);
+        observed.record.clone().unwrap_or_else(|| Arc::new(AppRecord::new(app.clone(), owner.name.clone())));
+    let shard = observed.shard.as_ref();
 
     let wanted: BTreeSet<&Version> = declared
         .channels
@@ -170,12 +219,12 @@ fn plan_app(app: &AppId, declared: &ResolvedApp<'_>, owner: &Owner, observed: &O
             Target::Builtin => None,
         })
         .collect();
+    let (mut needs, mut releases) = (Vec::new(), Vec::new());
     let mut states = BTreeMap::new();
     for (version, (release, located)) in declared.releases.iter().rev() {
-        let id = (app.clone(), version.clone());
-        let state = release_state(&id, release, &record, observed);
+        let state = release_state(version, release, located, &record, observed);
         if let ReleaseState::Needed(fingerprint) = &state {
-            plan.needs.push(Need {
+            needs.push(Need {
                 app: app.clone(),
                 version: version.clone(),
                 release: release.name.clone(),
@@ -186,44 +235,49 @@ fn plan_app(app: &AppId, declared: &ResolvedApp<'_>, owner: &Owner, observed: &O
             });
         }
         if let ReleaseState::Failed(problem) = &state {
-            plan.problems.push(problem.clone());
+            problems.push(problem.clone());
         }
-        plan.releases.push(release_outcome(id, release, &record, &state));
+        releases.push(release_outcome((app.clone(), version.clone()), release, &record, &state));
         states.insert(version.clone(), state);
     }
 
     let mut entries: Vec<(&str, ChannelEntry)> = Vec::new();
-    let mut channels = BTreeMap::new();
+    let (mut outcomes, mut channels) = (Vec::new(), BTreeMap::new());
     for (name, channel) in &declared.channels {
         let before = record.channels.get(name);
         let previous = shard.and_then(|s| s.channels.iter().find(|c| c.channel == *name));
-        let planned = plan_channel(channel, before, previous, &states, plan);
+        let (outcome, planned) = plan_channel(channel, before, previous, &states);
+        outcomes.push(outcome);
         if let Some((entry, after)) = planned {
             entries.push((&channel.channel.name, entry));
             channels.insert(name.clone(), after);
         }
     }
-    record.channels = channels;
+    if record.channels != channels {
+        Arc::make_mut(&mut record).channels = channels;
+    }
     entries.sort_by_key(|(name, _)| *name);
-    let mut shard_after = Shard {
+    let mut after = Shard {
         app: app.clone(),
         offers: BTreeMap::new(),
         channels: entries.into_iter().map(|(_, entry)| entry).collect(),
     };
-    add_offers(&mut shard_after, declared, &record, shard);
-    if !shard_after.channels.is_empty() {
-        plan.shards.insert(app.clone(), shard_after);
-    }
-    plan.records.insert(app.clone(), record);
+    add_offers(&mut after, &declared, &record, shard.map(AsRef::as_ref));
+    let after = match shard {
+        _ if after.channels.is_empty() => None,
+        Some(shard) if **shard == after => Some(Arc::clone(shard)),
+        _ => Some(Arc::new(after)),
+    };
+    problems.sort();
+    problems.dedup();
+    AppPlan { needs, shard: after, record, releases, channels: outcomes, problems }
 }
 
 /// Where a problem of the bundle is reported.
 fn source_location(located: &Located) -> Location {
-    ["spec.bundle.path", "spec.bundle.https.url", "spec.bundle.https", "spec.bundle"]
-        .iter()
-        .find_map(|field| located.fields.get(*field))
-        .unwrap_or(&located.at)
-        .clone()
+    let places = ["spec.bundle.path", "spec.bundle.https.url", "spec.bundle.https"];
+    let given = places.into_iter().find(|field| located.fields.contains_key(*field));
+    located.field(given.unwrap_or("spec.bundle"))
 }
 
 /// How far a release is from being offered.
@@ -242,22 +296,47 @@ enum ReleaseState {
     Unsupported,
 }
 
-fn release_state(id: &ReleaseId, release: &Release, record: &AppRecord, observed: &Observed) -> ReleaseState {
-    if matches!(release.source, Source::Oci { .. }) {
-        return ReleaseState::Unsupported;
-    }
-    let failure = observed.failures.get(id);
-    let Some(source) = observed.sources.get(id) else {
-        return match (failure, record.versions.get(&id.1)) {
-            (Some(failure), _) => ReleaseState::Failed(failure.problem.clone()),
-            (None, Some(_)) => ReleaseState::Unobserved,
-            (None, None) => ReleaseState::Unknown,
-        };
+fn release_state(
+    version: &Version,
+    release: &Release,
+    located: &Located,
+    record: &AppRecord,
+    observed: &ObservedApp,
+) -> ReleaseState {
+    let unobserved = || match record.versions.get(version) {
+        Some(_) => ReleaseState::Unobserved,
+        None => ReleaseState::Unknown,
     };
-    match (record.versions.get(&id.1), failure) {
-        (Some(binding), _) if binding.source == *source => ReleaseState::Ready,
-        (_, Some(failure)) if failure.source == *source => ReleaseState::Failed(failure.problem.clone()),
-        _ => ReleaseState::Needed(source.clone()),
+    let source = match &release.source {
+        Source::Oci { .. } => return ReleaseState::Unsupported,
+        Source::Https { sha256, .. } => format!("sha256:{sha256}"),
+        Source::Path(path) => {
+            let absent = |message: String| {
+                let at = located.field("spec.bundle.path");
+                ReleaseState::Failed(Diagnostic::new(Code::BundleNotFound, at, message))
+            };
+            match observed.paths.get(path) {
+                Some(Found::Object(id)) => format!("git:{id}"),
+                // What the commit does not declare need not be in it.
+                _ if located.stale => return unobserved(),
+                None => return unobserved(),
+                Some(Found::Other) => {
+                    return absent(format!(
+                        "`{path}` is a symbolic link or a submodule; a bundle is a directory or a zip file"
+                    ));
+                }
+                Some(Found::Nothing) => {
+                    return absent(format!(
+                        "there is no `{path}` in this commit; commit the web build there, or correct the path"
+                    ));
+                }
+            }
+        }
+    };
+    match (record.versions.get(version), observed.failures.get(version)) {
+        (Some(binding), _) if binding.source == source => ReleaseState::Ready,
+        (_, Some(failure)) if failure.source == source => ReleaseState::Failed(failure.problem.clone()),
+        _ => ReleaseState::Needed(source),
     }
 }
 
@@ -290,14 +369,13 @@ fn release_outcome(
     }
 }
 
-/// Plans one channel. `None`: nothing may be served under its name.
+/// Plans one channel: what to say of it, and what is served under its name, which may be nothing.
 fn plan_channel(
     channel: &ResolvedChannel<'_>,
     before: Option<&ChannelRecord>,
     previous: Option<&ChannelEntry>,
     states: &BTreeMap<Version, ReleaseState>,
-    plan: &mut Plan,
-) -> Option<(ChannelEntry, ChannelRecord)> {
+) -> (ChannelOutcome, Option<(ChannelEntry, ChannelRecord)>) {
     let spec = channel.channel;
     let mut outcome = ChannelOutcome {
         name: spec.name.clone(),
@@ -313,9 +391,8 @@ fn plan_channel(
             code.explanation().lines().next().unwrap_or("").trim()
         );
         outcome.hindrance = Some(Hindrance::Problem(code));
-        plan.channels.push(outcome);
-        let before = before.filter(|record| record.name == spec.name)?;
-        return Some((previous?.clone(), before.clone()));
+        let before = before.filter(|record| record.name == spec.name);
+        return (outcome, previous.zip(before).map(|(entry, record)| (entry.clone(), record.clone())));
     }
     let mut record =
         ChannelRecord { name: spec.name.clone(), public: spec.access.public, lines: BTreeMap::new() };
@@ -350,8 +427,7 @@ fn plan_channel(
         let verb = if targets.len() == 1 { "is" } else { "are" };
         outcome.message = format!("{} {verb} served as asked", targets.join(" and "));
     }
-    plan.channels.push(outcome);
-    Some((entry, record))
+    (outcome, Some((entry, record)))
 }
 
 /// Adds the offer of every version that a line refers to; a line without one serves nothing.

@@ -3,7 +3,10 @@
 //! Everything that can be said without bytes, devices or a clock is said here, so that `validate` on a laptop and the
 //! engine find the same problems.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use crate::{
     channel::{Channel, Line, Platform, Strategy, Target, Upgrade},
@@ -11,6 +14,7 @@ use crate::{
     ids::{AppId, ChannelName, Version},
     inventory::{Located, Object, holders},
     native::{NativeRange, NativeVersion},
+    observed::Observed,
     record::AppRecord,
     release::{Release, Source},
 };
@@ -72,59 +76,89 @@ pub struct ResolvedChannel<'a> {
 
 /// Resolves `objects` of `owner` against what is already recorded.
 pub fn resolve<'a>(
-    objects: impl IntoIterator<Item = &'a Located>,
+    objects: impl IntoIterator<Item = &'a Arc<Located>>,
     owner: &Owner,
-    records: &BTreeMap<AppId, AppRecord>,
+    observed: &Observed,
 ) -> Resolved<'a> {
-    let mut resolved = Resolved::default();
-    for located in unique_names(objects, &mut resolved.problems) {
-        let app = located.object.app();
-        if let Some(problem) = refuse_app(located, owner, records.get(app)) {
-            resolved.problems.push(problem);
-            continue;
-        }
-        let entry = resolved.apps.entry(app.clone()).or_default();
+    let mut problems = Vec::new();
+    let mut apps = BTreeMap::new();
+    for (app, objects) in by_app(objects, owner, observed, &mut problems) {
+        let resolved = resolve_app(app, objects, observed.record(app), &mut problems);
+        apps.insert(app.clone(), resolved);
+    }
+    problems.sort();
+    Resolved { apps, problems }
+}
+
+/// The objects of each app that `owner` may publish, each name once.
+pub(crate) fn by_app<'a>(
+    objects: impl IntoIterator<Item = &'a Arc<Located>>,
+    owner: &Owner,
+    observed: &Observed,
+    problems: &mut Vec<Diagnostic>,
+) -> BTreeMap<&'a AppId, Vec<&'a Arc<Located>>> {
+    let mut apps: HashMap<&AppId, Vec<&Arc<Located>>> = HashMap::new();
+    for located in unique_names(objects, problems) {
+        apps.entry(located.object.app()).or_default().push(located);
+    }
+    apps.into_iter()
+        .filter(|(app, objects)| {
+            let refuse = |located: &&Arc<Located>| refuse_app(located, owner, observed.record(app));
+            let refusals: Vec<Diagnostic> = objects.iter().filter_map(refuse).collect();
+            let allowed = refusals.is_empty();
+            problems.extend(refusals);
+            allowed
+        })
+        .collect()
+}
+
+/// Resolves the objects of one app.
+pub(crate) fn resolve_app<'a>(
+    app: &AppId,
+    objects: impl IntoIterator<Item = &'a Arc<Located>>,
+    record: Option<&AppRecord>,
+    problems: &mut Vec<Diagnostic>,
+) -> ResolvedApp<'a> {
+    let mut resolved = ResolvedApp::default();
+    for located in objects {
         match &located.object {
             Object::Release(release) => {
-                let holder = records
-                    .get(app)
-                    .and_then(|r| r.versions.get(&release.version))
-                    .map(|b| b.release.as_str());
-                claim_version(&mut entry.releases, (release, located), holder, &mut resolved.problems);
+                let binding = record.and_then(|record| record.versions.get(&release.version));
+                let holder = binding.map(|binding| binding.release.as_str());
+                claim_version(&mut resolved.releases, (release, located), holder, problems);
             }
             Object::Channel(channel) => {
-                let holder =
-                    records.get(app).and_then(|r| r.channels.get(&channel.channel)).map(|c| c.name.as_str());
-                claim_channel(&mut entry.channels, channel, located, holder, &mut resolved.problems);
+                let published = record.and_then(|record| record.channels.get(&channel.channel));
+                let holder = published.map(|published| published.name.as_str());
+                claim_channel(&mut resolved.channels, channel, located, holder, problems);
             }
         }
     }
-    for (app, entry) in &mut resolved.apps {
-        refuse_second_public(app, entry, records.get(app), &mut resolved.problems);
-        for channel in entry.channels.values() {
-            check_lines(channel, &entry.releases, &mut resolved.problems);
-        }
+    refuse_second_public(app, &mut resolved, record, problems);
+    for channel in resolved.channels.values() {
+        check_lines(channel, &resolved.releases, problems);
     }
-    resolved.problems.sort();
     resolved
 }
 
 /// Drops every object whose kind and name another document holds.
 fn unique_names<'a>(
-    objects: impl IntoIterator<Item = &'a Located>,
+    objects: impl IntoIterator<Item = &'a Arc<Located>>,
     problems: &mut Vec<Diagnostic>,
-) -> Vec<&'a Located> {
-    let objects: Vec<&Located> = objects.into_iter().collect();
+) -> Vec<&'a Arc<Located>> {
+    let mut objects: Vec<&Arc<Located>> = objects.into_iter().collect();
     let holders = holders(objects.iter().copied());
-    for located in objects {
-        let key = located.object.key();
-        let holder = holders[&key];
-        if !std::ptr::eq(holder, located) {
-            let message = format!("{key} is declared already at {}; rename or remove one", holder.at);
+    objects.retain(|located| {
+        let holder = holders[&located.object.id()];
+        let holds = Arc::ptr_eq(holder, located);
+        if !holds {
+            let message =
+                format!("{} is declared already at {}; rename or remove one", located.object.id(), holder.at);
             problems.push(Diagnostic::new(Code::DuplicateName, located.field("metadata.name"), message));
         }
-    }
-    holders.into_values().collect()
+        holds
+    });
+    objects
 }
 
 fn refuse_app(located: &Located, owner: &Owner, record: Option<&AppRecord>) -> Option<Diagnostic> {
@@ -247,7 +281,7 @@ fn check_lines(
     problems: &mut Vec<Diagnostic>,
 ) {
     if channel.channel.strategy == Strategy::Steps {
-        let at = channel.located.fields.get("spec.rollout").unwrap_or(&channel.located.at).clone();
+        let at = channel.located.field("spec.rollout");
         let message = format!(
             "rollouts in steps are not supported yet: {} keeps its last release. Use `strategy: Immediate` to serve \
              everybody at once",

@@ -1,6 +1,8 @@
 //! What an installation says of itself: the repository, each release and each channel. Written by the engine on
 //! transitions, read by `sluice status`, the admin API and the metrics.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +13,7 @@ use crate::{
     ids::{AppId, ChannelName, Version},
 };
 
-/// Everything, as one value that is swapped whole.
+/// Everything, as one value that is swapped whole. What did not change is shared with the value before.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
@@ -20,11 +22,23 @@ pub struct Status {
     /// The repositories that are followed.
     pub repositories: Vec<RepositoryStatus>,
     /// Sorted by app and version, highest first.
-    pub releases: Vec<ReleaseStatus>,
+    pub releases: Vec<Arc<ReleaseStatus>>,
     /// Sorted by app and channel.
-    pub channels: Vec<ChannelStatus>,
+    pub channels: Vec<Arc<ChannelStatus>>,
     /// Problems of the observed commit.
     pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Status {
+    /// The state of the release that has this version.
+    pub fn release(&self, app: &AppId, version: &Version) -> Option<&ReleaseStatus> {
+        let before = |r: &Arc<ReleaseStatus>| (&r.app, version).cmp(&(app, &r.version)).is_lt();
+        let from = &self.releases[self.releases.partition_point(before)..];
+        let mut claims = from.iter().take_while(|r| (&r.app, &r.version) == (app, version));
+        // One that lost its claim to the version has no bundle.
+        let first = claims.clone().next();
+        claims.find(|r| r.digest.is_some()).or(first).map(AsRef::as_ref)
+    }
 }
 
 /// One condition in the style of the Kubernetes API (kstatus): `Ready`, `Reconciling`, `Stalled`.

@@ -11,9 +11,9 @@ use std::{
 use jiff::Timestamp;
 use sluice_core::{
     ids::AppId,
-    plan::Plan,
+    plan::{AppPlan, Plan},
     record::AppRecord,
-    snapshot::{Shard, Snapshot},
+    snapshot::{App, Shard, Snapshot},
 };
 use sluice_store::{
     control::{ControlError, advance},
@@ -25,8 +25,8 @@ use crate::{EngineError, Parts};
 /// What stands in the bundle store.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stored {
-    pub(crate) records: BTreeMap<AppId, AppRecord>,
-    pub(crate) shards: BTreeMap<AppId, Shard>,
+    pub(crate) records: BTreeMap<AppId, Arc<AppRecord>>,
+    pub(crate) shards: BTreeMap<AppId, Arc<Shard>>,
 }
 
 /// Reads what stands, and lets devices be answered from it.
@@ -35,14 +35,14 @@ pub(crate) async fn load(parts: &Parts) -> Result<Stored, EngineError> {
     let mut stored = Stored::default();
     for app in parts.store.apps().await? {
         if let Some(record) = readable(parts.store.record(&app).await)?.flatten() {
-            stored.records.insert(app, record);
+            stored.records.insert(app, Arc::new(record));
         }
     }
     // The root that stands: an app whose shard is damaged is not in the snapshot, and is published again.
     let root = parts.store.root().await?.map_or_else(|| snapshot.root.clone(), |(root, _)| root);
     for (app, digest) in &root.apps {
         if let Some(shard) = readable(parts.store.shard(app, digest).await)? {
-            stored.shards.insert(app.clone(), shard);
+            stored.shards.insert(app.clone(), Arc::new(shard));
         }
     }
     Ok(stored)
@@ -68,23 +68,25 @@ pub(crate) async fn apply(
     parts: &Parts,
 ) -> Result<(), EngineError> {
     let mut unknown = BTreeSet::new();
-    for (app, record) in &plan.records {
+    for (app, AppPlan { record, .. }) in plan.apps.iter().map(|(app, plan)| (app, &**plan)) {
         if stored.records.get(app) != Some(record) {
             match readable(write_record(parts, app, owner, record).await)? {
-                Some(written) => _ = stored.records.insert(app.clone(), written),
+                Some(written) => _ = stored.records.insert(app.clone(), Arc::new(written)),
                 // What its versions are bound to is not known: the app stays as it is served.
                 None => _ = unknown.insert(app.clone()),
             }
         }
     }
-    let mut changes: BTreeMap<AppId, Option<Shard>> = plan
-        .shards
+    let planned = |app: &AppId| plan.apps.get(app).and_then(|plan| plan.shard.as_ref());
+    let mut changes: BTreeMap<AppId, Option<Arc<Shard>>> = plan
+        .apps
         .iter()
+        .filter_map(|(app, plan)| Some((app, plan.shard.as_ref()?)))
         .filter(|(app, shard)| stored.shards.get(*app) != Some(*shard) && !unknown.contains(*app))
-        .map(|(app, shard)| (app.clone(), Some(shard.clone())))
+        .map(|(app, shard)| (app.clone(), Some(Arc::clone(shard))))
         .collect();
     let mine = |app: &AppId| stored.records.get(app).is_some_and(|record| record.owner == owner);
-    let gone = stored.shards.keys().filter(|app| mine(app) && !plan.shards.contains_key(*app));
+    let gone = stored.shards.keys().filter(|app| mine(app) && planned(app).is_none());
     changes.extend(gone.map(|app| (app.clone(), None)));
     if changes.is_empty() {
         return Ok(());
@@ -116,13 +118,14 @@ async fn verify(parts: &Parts, expected: Option<u64>) -> Result<Arc<Snapshot>, E
         // Another repository's engine has published and swapped in a later one meanwhile.
         tracing::debug!(%older, "a later snapshot is served already");
     }
-    declare(parts, &snapshot);
+    declare(parts, &before, &snapshot);
     Ok(snapshot)
 }
 
 /// Tells the fleet store which bytes each served version is, so that reports by name are counted for the right bundle.
-fn declare(parts: &Parts, snapshot: &Snapshot) {
-    for app in snapshot.apps() {
+fn declare(parts: &Parts, before: &Snapshot, snapshot: &Snapshot) {
+    let is_new = |app: &&Arc<App>| before.app(app.id.as_str()).is_none_or(|known| !Arc::ptr_eq(known, app));
+    for app in snapshot.apps().filter(is_new) {
         parts.fleet.declare(app.bundles().map(|bundle| Declared {
             app: app.id.as_str(),
             version: &bundle.version,

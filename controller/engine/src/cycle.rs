@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use sluice_core::{
     diagnostic::Diagnostic,
     digest::Digest,
+    ids::Version,
     inventory::{Inventory, Located},
-    plan::{Observed, Plan, plan},
-    record::Zip,
-    resolve::resolve,
+    observed::{Observed, ObservedApp},
+    plan::{Plan, Planner},
+    record::{Binding, Zip},
     status::Status,
 };
 use sluice_repo::CommitId;
@@ -23,7 +24,7 @@ use tokio::time::timeout_at;
 use crate::{
     EngineError, Parts, Settings, apply,
     downloads::Downloads,
-    report::{Contact, Report, log_transitions},
+    report::{Contact, Report, Said},
     resources::InForce,
     retry::Retries,
     scrub::{self, Depth},
@@ -67,8 +68,11 @@ pub struct Engine {
     pub(crate) contact: Contact,
     /// Why removals were not carried out.
     pub(crate) prune: Option<Diagnostic>,
+    planner: Planner,
     /// The plan that status follows from.
-    planned: Plan,
+    pub(crate) planned: Plan,
+    /// What was said of each app.
+    said: Said,
     pub(crate) retries: Retries,
     pub(crate) downloads: Downloads,
     /// Something may have to be done although no new commit came.
@@ -92,11 +96,6 @@ impl Engine {
         let commit: Option<CommitId> = inventory.commit.parse().ok();
         let stored = apply::load(&parts).await?;
         let contact = Contact { applied: commit.map(|c| c.to_string()), ..Contact::default() };
-        let observed = Observed {
-            records: stored.records.clone(),
-            shards: stored.shards.clone(),
-            ..Observed::default()
-        };
         let bindings = stored.records.values().flat_map(|record| record.versions.values());
         let made = bindings.map(|b| (b.source.clone(), (b.digest, b.zip.clone()))).collect();
         let in_force = parts.resources.at_start();
@@ -108,7 +107,7 @@ impl Engine {
             in_force,
             disturbed: true,
             stored,
-            observed,
+            observed: Observed::default(),
             made,
             commit,
             read: false,
@@ -116,11 +115,14 @@ impl Engine {
             rewritten: false,
             contact,
             prune: None,
+            planner: Planner::default(),
             planned: Plan::default(),
+            said: Said::default(),
             retries: Retries::default(),
             downloads: Downloads::default(),
             dirty: true,
         };
+        engine.settle_observed();
         let lost = engine.scrub(Depth::Present).await?;
         if let Some(plan) = engine.plan() {
             if lost && let Err(error) = engine.apply(&plan).await {
@@ -168,8 +170,9 @@ impl Engine {
 
     /// Steps two to six, when something may have changed. Fails only when a later leader has taken over.
     async fn work(&mut self) -> Result<(), EngineError> {
-        for id in self.retries.due(Instant::now()) {
-            self.dirty |= self.observed.failures.remove(&id).is_some();
+        for (app, version) in self.retries.due(Instant::now()) {
+            let observed = self.observed.apps.get_mut(&app);
+            self.dirty |= observed.is_some_and(|observed| observed.failures.remove(&version).is_some());
         }
         if self.dirty {
             match self.pass().await {
@@ -195,34 +198,38 @@ impl Engine {
     /// Looks for artefacts that are lost, and has them made again from their source. Returns whether there are any.
     async fn scrub(&mut self, depth: Depth) -> Result<bool, EngineError> {
         let snapshot = self.parts.snapshot.load_full();
-        let records = &self.observed.records;
         let owner = &self.settings.owner.name;
-        let mine = snapshot.apps().filter(|app| records.get(&app.id).is_some_and(|r| r.owner == *owner));
+        let mine =
+            snapshot.apps().filter(|app| self.observed.record(&app.id).is_some_and(|r| r.owner == *owner));
         let lost = scrub::lost(mine.map(AsRef::as_ref), &self.parts.store, depth).await?;
         if lost.is_empty() {
             return Ok(false);
         }
-        let bindings = self.observed.records.values_mut().flat_map(|record| record.versions.values_mut());
-        for binding in bindings.filter(|binding| lost.contains(&binding.zip.sha256)) {
-            self.made.remove(&binding.source);
-            binding.lose();
+        let records = self.observed.apps.values_mut().filter_map(|observed| observed.record.as_mut());
+        for record in records {
+            let is_lost = |binding: &Binding| lost.contains(&binding.zip.sha256);
+            if !record.versions.values().any(is_lost) {
+                continue;
+            }
+            for binding in Arc::make_mut(record).versions.values_mut().filter(|binding| is_lost(binding)) {
+                self.made.remove(&binding.source);
+                binding.lose();
+            }
         }
         self.dirty = true;
         Ok(true)
     }
 
     /// Steps two and three: what should be served of what is in force. `None` while that is unknown.
-    pub(crate) fn plan(&self) -> Option<Plan> {
-        let owner = &self.settings.owner;
+    pub(crate) fn plan(&mut self) -> Option<Plan> {
         self.in_force.as_ref()?;
-        let resolved = resolve(self.objects(), owner, &self.observed.records);
-        Some(plan(&resolved, owner, &self.observed))
+        let objects = objects(self.in_force.as_ref(), &self.inventory);
+        Some(self.planner.plan(objects, &self.settings.owner, &self.observed))
     }
 
     /// The objects that count; while nobody knows better, those that are declared.
-    pub(crate) fn objects(&self) -> Vec<&Located> {
-        let in_force = self.in_force.as_ref().and_then(|in_force| in_force.objects.as_ref());
-        in_force.map_or_else(|| self.inventory.objects().collect(), |objects| objects.iter().collect())
+    pub(crate) fn objects(&self) -> Vec<&Arc<Located>> {
+        objects(self.in_force.as_ref(), &self.inventory)
     }
 
     /// Steps four and five.
@@ -232,13 +239,20 @@ impl Engine {
 
     /// Step six, for a plan that was applied.
     pub(crate) fn follow(&mut self, plan: Plan) {
+        for (app, observed) in &mut self.observed.apps {
+            let declared = |version: &Version| {
+                let plan = plan.apps.get(app);
+                plan.is_some_and(|plan| plan.releases.iter().any(|release| release.id.1 == *version))
+            };
+            observed.failures.retain(|version, _| declared(version));
+        }
         self.planned = plan;
         self.report();
     }
 
     /// Step six.
-    fn report(&self) {
-        let before = self.parts.status.load();
+    fn report(&mut self) {
+        let before = self.parts.status.load_full();
         let found = self.in_force.iter().flat_map(|in_force| &in_force.problems);
         let problems = self.inventory.problems().chain(&self.prune).chain(found).cloned().collect();
         let report = Report {
@@ -246,14 +260,11 @@ impl Engine {
             url: &self.parts.source.settings().url.to_string(),
             contact: &self.contact,
             generation: self.parts.snapshot.load().root.generation,
-            objects: self.objects(),
+            objects: objects(self.in_force.as_ref(), &self.inventory),
             problems,
             now: Timestamp::now(),
         };
-        let status = report.status(&self.planned, &before);
-        if **before != status {
-            log_transitions(&before, &status);
-        }
+        let status = report.status(&self.planned, &before, &mut self.said);
         self.publish(status);
     }
 
@@ -287,7 +298,19 @@ impl Engine {
 
     /// The next plan is made from what stands now.
     pub(crate) fn settle_observed(&mut self) {
-        self.observed.records.clone_from(&self.stored.records);
-        self.observed.shards.clone_from(&self.stored.shards);
+        for app in self.stored.records.keys().chain(self.stored.shards.keys()) {
+            if !self.observed.apps.contains_key(app) {
+                self.observed.apps.insert(app.clone(), ObservedApp::default());
+            }
+        }
+        for (app, observed) in &mut self.observed.apps {
+            observed.record = self.stored.records.get(app).cloned();
+            observed.shard = self.stored.shards.get(app).cloned();
+        }
     }
+}
+
+fn objects<'a>(in_force: Option<&'a InForce>, inventory: &'a Inventory) -> Vec<&'a Arc<Located>> {
+    let in_force = in_force.and_then(|in_force| in_force.objects.as_ref());
+    in_force.map_or_else(|| inventory.objects().collect(), |objects| objects.iter().collect())
 }

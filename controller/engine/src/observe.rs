@@ -1,15 +1,15 @@
 //! Step one: what a commit declares, read from the mirror, and what its bundles are made from.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use sluice_core::{
-    diagnostic::{Code, Diagnostic, Location},
     ids::AppId,
-    inventory::{FileEntry, Inventory, Located, leave_out_bundles},
-    plan::{Failure, ReleaseId},
-    record::AppRecord,
-    release::Source,
-    resolve::{Owner, resolve},
+    inventory::{FileEntries, FileEntry, Inventory, Located, Object, leave_out_bundles},
+    observed::Found,
+    release::{Release, Source},
 };
 use sluice_manifest::{Unread, is_candidate, is_plausible, limits::FILE_BYTES, parse_file};
 use sluice_repo::{CommitId, Entry, Kind, ReadError, Reader};
@@ -25,22 +25,28 @@ pub(crate) fn files(
     folder: &Folder,
     before: &Inventory,
     parser: &str,
-) -> Result<BTreeMap<String, FileEntry>, ReadError> {
-    let mut files = BTreeMap::new();
+) -> Result<FileEntries, ReadError> {
+    let mut files = FileEntries::new();
     let reuse = before.parser == parser;
     for entry in reader.entries(commit, &folder.path, &folder.filter, &mut |_| true)? {
-        let known = before.files.get(&entry.path).filter(|file| reuse && file.oid == entry.oid.to_string());
-        let file = match known {
+        if entry.kind != Kind::Submodule && !is_candidate(&entry.path) {
+            continue;
+        }
+        let known = before.files.get(&entry.path);
+        let file = match known.filter(|file| reuse && file.oid.parse() == Ok(entry.oid)) {
             // Stale objects are not declared by this content: the step adds them again if they are still unknown.
-            Some(file) => {
-                let mut file = file.clone();
+            Some(file) if file.objects.iter().any(|located| located.stale) => {
+                let mut file = FileEntry::clone(file);
                 file.objects.retain(|located| !located.stale);
-                Some(file)
+                Some(Arc::new(file))
             }
-            None => read(reader, &entry).or_else(|| {
-                let declared = before.files.get(&entry.path).is_some_and(|file| !file.objects.is_empty());
-                declared.then(|| garbage(reader, &entry)).flatten()
-            }),
+            Some(file) => Some(Arc::clone(file)),
+            None => read(reader, &entry)
+                .or_else(|| {
+                    let declared = known.is_some_and(|file| !file.objects.is_empty());
+                    declared.then(|| garbage(reader, &entry)).flatten()
+                })
+                .map(Arc::new),
         };
         if let Some(file) = file {
             files.insert(entry.path, file);
@@ -51,11 +57,7 @@ pub(crate) fn files(
 }
 
 /// The files of `commit` that declare something of ours, without anything known before.
-pub fn files_of_commit(
-    reader: &Reader,
-    commit: CommitId,
-    folder: &Folder,
-) -> Result<BTreeMap<String, FileEntry>, ReadError> {
+pub fn files_of_commit(reader: &Reader, commit: CommitId, folder: &Folder) -> Result<FileEntries, ReadError> {
     files(reader, commit, folder, &Inventory::default(), "none")
 }
 
@@ -88,76 +90,48 @@ fn read(reader: &Reader, entry: &Entry) -> Option<FileEntry> {
     }
 }
 
-/// Where the bundle of a release comes from, and where to report when it does not.
-pub(crate) struct Wanted {
-    id: ReleaseId,
-    source: Source,
-    at: Location,
-    /// The commit does not declare it; it stands as an earlier one did.
-    stale: bool,
-}
+/// What is at the paths of one app's bundles.
+pub(crate) type Paths = Arc<BTreeMap<String, Found>>;
 
-/// The releases that hold their versions. What another one claims the same version for must not be taken for theirs.
-pub(crate) fn wanted<'a>(
-    objects: impl IntoIterator<Item = &'a Located>,
-    owner: &Owner,
-    records: &BTreeMap<AppId, AppRecord>,
-) -> Vec<Wanted> {
-    let resolved = resolve(objects, owner, records);
-    let releases = resolved.apps.iter().flat_map(|(app, declared)| {
-        declared.releases.iter().map(move |(version, (release, located))| Wanted {
-            id: (app.clone(), version.clone()),
-            source: release.source.clone(),
-            at: located.field("spec.bundle.path"),
-            stale: located.stale,
-        })
-    });
-    releases.collect()
-}
-
-/// What each release's bundle is made from in `commit`, and the releases whose path leads nowhere.
-pub(crate) fn sources(
+/// What `commit` has at each path that a bundle of `objects` is made from, by app. Where that is what is `known`, it is
+/// the same value. What could not be looked up is left out: not observed is not absent.
+pub(crate) fn paths(
     reader: &Reader,
     commit: CommitId,
-    wanted: Vec<Wanted>,
-) -> (BTreeMap<ReleaseId, String>, BTreeMap<ReleaseId, Failure>) {
-    let mut sources = BTreeMap::new();
-    let mut failures = BTreeMap::new();
-    for Wanted { id, source, at, stale } in wanted {
-        let mut fail = |id: ReleaseId, code: Code, message: String| {
-            // What the commit does not declare need not be in it.
-            if !stale {
-                let problem = Diagnostic::new(code, at.clone(), message);
-                failures.insert(id, Failure { source: String::new(), problem });
+    objects: &[Arc<Located>],
+    known: &BTreeMap<AppId, Paths>,
+) -> Result<BTreeMap<AppId, Paths>, ReadError> {
+    let mut finder = reader.finder(commit)?;
+    let mut apps: HashMap<&AppId, BTreeMap<&str, Found>> = HashMap::new();
+    for located in objects {
+        let Object::Release(Release { app, source: Source::Path(path), .. }) = &located.object else {
+            continue;
+        };
+        let found = match finder.find(path) {
+            Ok(Some(Entry { kind: Kind::Tree | Kind::Blob | Kind::Executable, oid, .. })) => {
+                Found::Object(oid.to_string())
+            }
+            Ok(Some(_)) => Found::Other,
+            Ok(None) | Err(ReadError::BadPath(_)) => Found::Nothing,
+            Err(error) => {
+                tracing::warn!(path, %error, "the bundle of a release could not be looked up");
+                continue;
             }
         };
-        match source {
-            Source::Oci { .. } => {}
-            Source::Https { sha256, .. } => {
-                sources.insert(id, format!("sha256:{sha256}"));
-            }
-            Source::Path(path) => match reader.find(commit, &path) {
-                Ok(Some(Entry { kind: Kind::Tree | Kind::Blob | Kind::Executable, oid, .. })) => {
-                    sources.insert(id, format!("git:{oid}"));
-                }
-                Ok(Some(_)) => fail(
-                    id,
-                    Code::BundleNotFound,
-                    format!(
-                        "`{path}` is a symbolic link or a submodule; a bundle is a directory or a zip file"
-                    ),
-                ),
-                Ok(None) | Err(ReadError::BadPath(_)) => fail(
-                    id,
-                    Code::BundleNotFound,
-                    format!(
-                        "there is no `{path}` in this commit; commit the web build there, or correct the path"
-                    ),
-                ),
-                // Not observed is not absent: what is known of the release stays.
-                Err(error) => tracing::warn!(path, %error, "the bundle of a release could not be looked up"),
-            },
-        }
+        apps.entry(app).or_default().insert(path, found);
     }
-    (sources, failures)
+    let own = |found: BTreeMap<&str, Found>| {
+        Arc::new(found.into_iter().map(|(path, found)| (path.to_owned(), found)).collect())
+    };
+    let same = |known: &&Paths, found: &BTreeMap<&str, Found>| {
+        known
+            .iter()
+            .map(|(path, found)| (path.as_str(), found))
+            .eq(found.iter().map(|(path, found)| (*path, found)))
+    };
+    let apps = apps.into_iter().map(|(app, found)| {
+        let known = known.get(app).filter(|known| same(known, &found));
+        (app.clone(), known.map_or_else(|| own(found), Arc::clone))
+    });
+    Ok(apps.collect())
 }

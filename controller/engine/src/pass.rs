@@ -11,7 +11,9 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use sluice_core::{
     diagnostic::{Code, Diagnostic},
     ids::{AppId, ChannelName},
-    plan::{Failure, Need, ReleaseId},
+    inventory::Located,
+    observed::{Failure, ReleaseId},
+    plan::Need,
     record::Binding,
     release::Source,
 };
@@ -36,7 +38,7 @@ impl Engine {
             let Some(plan) = self.plan().filter(|_| self.commit.is_some()) else { return Ok(()) };
             self.apply(&plan).await?;
             self.settle_observed();
-            let needs = plan.needs.clone();
+            let needs: Vec<Need> = plan.needs().into_iter().cloned().collect();
             self.follow(plan);
             // Last, because nobody waits for it: after a crash before this, the commit is read once more.
             if self.unsaved {
@@ -105,7 +107,7 @@ impl Engine {
             self.disturbed = false;
             self.came_into_force(in_force);
             if self.read {
-                self.look_up_sources().await?;
+                self.look_up_paths().await?;
             }
             return Ok(());
         }
@@ -130,18 +132,22 @@ impl Engine {
     }
 
     /// What the bundle of each release is made from in the commit.
-    async fn look_up_sources(&mut self) -> Result<(), EngineError> {
+    async fn look_up_paths(&mut self) -> Result<(), EngineError> {
         let Some(commit) = self.commit else { return Ok(()) };
-        let wanted = observe::wanted(self.objects(), &self.settings.owner, &self.observed.records);
+        let objects: Vec<Arc<Located>> = self.objects().into_iter().map(Arc::clone).collect();
+        let known = &self.observed.apps;
+        let known = known.iter().map(|(app, observed)| (app.clone(), Arc::clone(&observed.paths))).collect();
         let mirror = self.parts.source.mirror();
         let looked =
-            tokio::task::spawn_blocking(move || Ok(observe::sources(&mirror.open()?, commit, wanted))).await;
+            tokio::task::spawn_blocking(move || observe::paths(&mirror.open()?, commit, &objects, &known));
         let fail = |source| EngineError::Read { commit: commit.to_string(), source };
-        let (sources, failures) = looked.map_err(|_| EngineError::Interrupted)?.map_err(fail)?;
-        // A failure outlives the commit while its source is the same.
-        self.observed.failures.retain(|id, failure| sources.get(id).is_some_and(|s| *s == failure.source));
-        self.observed.failures.extend(failures);
-        self.observed.sources = sources;
+        let mut paths = looked.await.map_err(|_| EngineError::Interrupted)?.map_err(fail)?;
+        for (app, observed) in &mut self.observed.apps {
+            observed.paths = paths.remove(app).unwrap_or_default();
+        }
+        for (app, paths) in paths {
+            self.observed.apps.entry(app).or_default().paths = paths;
+        }
         Ok(())
     }
 
@@ -173,14 +179,16 @@ impl Engine {
     /// Binds the version of a bundle that was made, or notes why it was not.
     pub(crate) fn settle(&mut self, need: &Need, made: Made) {
         let id: ReleaseId = (need.app.clone(), need.version.clone());
-        if self.observed.sources.get(&id) != Some(&need.fingerprint) {
+        let planned = self.planned.apps.get(&need.app).and_then(|plan| plan.need(&need.version));
+        if planned.is_none_or(|planned| planned.fingerprint != need.fingerprint) {
             // The release was removed or corrected while the bundle was downloaded.
             return;
         }
+        let observed = self.observed.apps.entry(need.app.clone()).or_default();
         let failure = match made {
             Ok((digest, zip)) => {
                 self.made.insert(need.fingerprint.clone(), (digest, zip.clone()));
-                let Some(record) = self.observed.records.get_mut(&need.app) else { return };
+                let Some(record) = observed.record.as_mut().map(Arc::make_mut) else { return };
                 match record.versions.get_mut(&need.version) {
                     Some(binding) if binding.digest != digest => Some((
                         Code::VersionBurnt,
@@ -222,7 +230,8 @@ impl Engine {
                     self.retries.settled(&id);
                 }
                 let problem = Diagnostic::new(code, need.at.clone(), message);
-                self.observed.failures.insert(id, Failure { source: need.fingerprint.clone(), problem });
+                let source = need.fingerprint.clone();
+                observed.failures.insert(need.version.clone(), Failure { source, problem });
             }
         }
     }

@@ -1,14 +1,17 @@
 //! Step six: what the engine says of itself. Status follows from the plan that was applied and from the last contact
 //! with the repository; times move only when a condition flips.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use sluice_core::{
     diagnostic::{Code, Diagnostic, Severity},
     ids::AppId,
     inventory::{Located, Object},
-    plan::{Hindrance, Plan},
+    plan::{AppPlan, ChannelOutcome, Hindrance, Plan, ReleaseOutcome},
     status::{ChannelStatus, Condition, ReleaseStatus, RepositoryStatus, Status},
 };
 
@@ -34,124 +37,90 @@ pub(crate) struct Report<'a> {
     pub(crate) contact: &'a Contact,
     pub(crate) generation: u64,
     /// What is in force: an object that lost its claim to another one has no outcome, and is reported all the same.
-    pub(crate) objects: Vec<&'a Located>,
+    pub(crate) objects: Vec<&'a Arc<Located>>,
     /// Problems of single files and of the whole commit.
     pub(crate) problems: Vec<Diagnostic>,
     pub(crate) now: Timestamp,
 }
 
+/// What was said last of each app: where its plan is the same, so is that.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    apps: BTreeMap<AppId, AppSaid>,
+}
+
+#[derive(Debug, Default)]
+struct AppSaid {
+    /// `None`: nothing is planned for it.
+    plan: Option<Arc<AppPlan>>,
+    /// Whether objects of it have no outcome.
+    losers: bool,
+    releases: Vec<Arc<ReleaseStatus>>,
+    channels: Vec<Arc<ChannelStatus>>,
+}
+
+/// Objects without an outcome, each with the error that says why.
+type Losers<'a> = BTreeMap<&'a AppId, Vec<(&'a Located, &'a Diagnostic)>>;
+
 impl Report<'_> {
-    /// The status after `plan` was applied. `before` gives the times of what did not flip.
-    pub(crate) fn status(self, plan: &Plan, before: &Status) -> Status {
-        let now = self.now;
-        let errors =
-            self.problems.iter().chain(&plan.problems).filter(|p| p.severity == Severity::Error).count();
+    /// The status after `plan` was applied. `before` and `said` give the times of what did not flip.
+    pub(crate) fn status(self, plan: &Plan, before: &Status, said: &mut Said) -> Status {
+        let of_plan = plan.problems();
+        let all = self.problems.iter().chain(of_plan.iter().copied());
+        let errors = all.filter(|p| p.severity == Severity::Error).count();
         let repository = self.repository(before, errors);
         let mut diagnostics = self.problems.clone();
-        diagnostics.extend(plan.problems.iter().cloned());
+        diagnostics.extend(of_plan.into_iter().cloned());
         diagnostics.sort();
         diagnostics.dedup();
+        log_problems(before, &diagnostics);
 
-        let last: HashMap<_, _> = before.releases.iter().map(|r| ((&r.app, r.name.as_str()), r)).collect();
-        let times = |app: &AppId, name: &str| last.get(&(app, name)).map_or(&[][..], |l| &l.conditions);
-        let mut releases: Vec<ReleaseStatus> = plan
-            .releases
-            .iter()
-            .map(|outcome| ReleaseStatus {
-                name: outcome.name.clone(),
-                app: outcome.id.0.clone(),
-                version: outcome.id.1.clone(),
-                digest: outcome.digest,
-                size: outcome.size,
-                conditions: conditions(
-                    outcome.hindrance.as_ref(),
-                    "Stored",
-                    &outcome.message,
-                    times(&outcome.id.0, &outcome.name),
-                    now,
-                ),
-            })
+        // What has no outcome has an error.
+        let losers = if errors == 0 { Losers::new() } else { self.losers(plan, &diagnostics) };
+        let mut last = std::mem::take(&mut said.apps);
+        let apps: BTreeMap<&AppId, Option<&Arc<AppPlan>>> = losers
+            .keys()
+            .map(|app| (*app, None))
+            .chain(plan.apps.iter().map(|(app, p)| (app, Some(p))))
             .collect();
-        let known: HashSet<_> = plan.releases.iter().map(|o| (&o.id.0, o.name.as_str())).collect();
-        let losers =
-            self.losers(&diagnostics, |app, name, is_release| !is_release || known.contains(&(app, name)));
-        releases.extend(losers.filter_map(|(located, problem)| match &located.object {
-            Object::Release(release) => Some(ReleaseStatus {
-                name: release.name.clone(),
-                app: release.app.clone(),
-                version: release.version.clone(),
-                digest: None,
-                size: None,
-                conditions: conditions(
-                    Some(&Hindrance::Problem(problem.code)),
-                    "",
-                    &problem.message,
-                    times(&release.app, &release.name),
-                    now,
-                ),
-            }),
-            Object::Channel(_) => None,
-        }));
-        releases.sort_by(|a, b| (&a.app, &b.version, &a.name).cmp(&(&b.app, &a.version, &b.name)));
-
-        let last: HashMap<_, _> = before.channels.iter().map(|c| ((&c.app, c.name.as_str()), c)).collect();
-        let times = |app: &AppId, name: &str| last.get(&(app, name)).map_or(&[][..], |l| &l.conditions);
-        let mut channels: Vec<ChannelStatus> = plan
-            .channels
-            .iter()
-            .map(|outcome| ChannelStatus {
-                name: outcome.name.clone(),
-                app: outcome.app.clone(),
-                channel: outcome.channel.clone(),
-                lines: outcome.lines.clone(),
-                conditions: conditions(
-                    outcome.hindrance.as_ref(),
-                    "Served",
-                    &outcome.message,
-                    times(&outcome.app, &outcome.name),
-                    now,
-                ),
-            })
-            .collect();
-        let known: HashSet<_> = plan.channels.iter().map(|o| (&o.app, o.name.as_str())).collect();
-        let losers =
-            self.losers(&diagnostics, |app, name, is_release| is_release || known.contains(&(app, name)));
-        channels.extend(losers.filter_map(|(located, problem)| match &located.object {
-            Object::Channel(channel) => Some(ChannelStatus {
-                name: channel.name.clone(),
-                app: channel.app.clone(),
-                channel: channel.channel.clone(),
-                lines: Vec::new(),
-                conditions: conditions(
-                    Some(&Hindrance::Problem(problem.code)),
-                    "",
-                    &problem.message,
-                    times(&channel.app, &channel.name),
-                    now,
-                ),
-            }),
-            Object::Release(_) => None,
-        }));
-        channels.sort_by(|a, b| (&a.app, &a.channel, &a.name).cmp(&(&b.app, &b.channel, &b.name)));
+        for (app, plan) in apps {
+            let last = last.remove(app);
+            let losers = losers.get(app).map_or(&[][..], Vec::as_slice);
+            let is_same = |last: &AppSaid| {
+                !last.losers
+                    && losers.is_empty()
+                    && last.plan.as_ref().zip(plan).is_some_and(|(a, b)| Arc::ptr_eq(a, b))
+            };
+            let now = match last {
+                Some(last) if is_same(&last) => last,
+                last => AppSaid::new(plan, losers, &last.unwrap_or_default(), self.now),
+            };
+            said.apps.insert(app.clone(), now);
+        }
         Status {
             generation: self.generation,
             repositories: vec![repository],
-            releases,
-            channels,
+            releases: said.apps.values().flat_map(|app| &app.releases).cloned().collect(),
+            channels: said.apps.values().flat_map(|app| &app.channels).cloned().collect(),
             diagnostics,
         }
     }
 
-    /// Objects without an outcome, each with the error that says why.
-    fn losers<'s>(
-        &'s self,
-        diagnostics: &'s [Diagnostic],
-        has_outcome: impl Fn(&AppId, &str, bool) -> bool + 's,
-    ) -> impl Iterator<Item = (&'s Located, &'s Diagnostic)> {
-        self.objects.iter().copied().filter_map(move |located| {
-            let is_release = matches!(located.object, Object::Release(_));
-            if has_outcome(located.object.app(), located.object.name(), is_release) {
-                return None;
+    fn losers<'s>(&'s self, plan: &'s Plan, diagnostics: &'s [Diagnostic]) -> Losers<'s> {
+        let apps = || plan.apps.values();
+        let releases: HashSet<_> =
+            apps().flat_map(|p| &p.releases).map(|o| (&o.id.0, o.name.as_str())).collect();
+        let channels: HashSet<_> =
+            apps().flat_map(|p| &p.channels).map(|o| (&o.app, o.name.as_str())).collect();
+        let mut losers = Losers::new();
+        for located in &self.objects {
+            let id = (located.object.app(), located.object.name());
+            let has_outcome = match located.object {
+                Object::Release(_) => releases.contains(&id),
+                Object::Channel(_) => channels.contains(&id),
+            };
+            if has_outcome {
+                continue;
             }
             let next = self
                 .objects
@@ -165,8 +134,11 @@ impl Report<'_> {
                     && problem.at >= located.at
                     && next.is_none_or(|next| problem.at < *next)
             };
-            diagnostics.iter().find(within).map(|problem| (located, problem))
-        })
+            if let Some(problem) = diagnostics.iter().find(within) {
+                losers.entry(located.object.app()).or_default().push((located, problem));
+            }
+        }
+        losers
     }
 
     fn repository(&self, before: &Status, errors: usize) -> RepositoryStatus {
@@ -206,6 +178,88 @@ impl Report<'_> {
             )],
         }
     }
+}
+
+impl AppSaid {
+    fn new(
+        plan: Option<&Arc<AppPlan>>,
+        losers: &[(&Located, &Diagnostic)],
+        last: &Self,
+        now: Timestamp,
+    ) -> Self {
+        let known: HashMap<&str, &[Condition]> =
+            last.releases.iter().map(|known| (known.name.as_str(), known.conditions.as_slice())).collect();
+        let before = |name: &str| known.get(name).copied().unwrap_or_default();
+        let planned = plan.into_iter().flat_map(|plan| &plan.releases);
+        let without = losers.iter().filter_map(|(located, problem)| match &located.object {
+            Object::Release(release) => Some(ReleaseStatus {
+                name: release.name.clone(),
+                app: release.app.clone(),
+                version: release.version.clone(),
+                digest: None,
+                size: None,
+                conditions: lost(problem, before(&release.name), now),
+            }),
+            Object::Channel(_) => None,
+        });
+        let mut releases: Vec<_> = planned
+            .map(|outcome| release(outcome, before(&outcome.name), now))
+            .chain(without)
+            .map(Arc::new)
+            .collect();
+        releases.sort_by(|a, b| (&b.version, &a.name).cmp(&(&a.version, &b.name)));
+
+        let known: HashMap<&str, &Arc<ChannelStatus>> =
+            last.channels.iter().map(|known| (known.name.as_str(), known)).collect();
+        let before = |name: &str| known.get(name).map_or(&[][..], |known| &known.conditions);
+        let planned = plan.into_iter().flat_map(|plan| &plan.channels);
+        let without = losers.iter().filter_map(|(located, problem)| match &located.object {
+            Object::Channel(channel) => Some(ChannelStatus {
+                name: channel.name.clone(),
+                app: channel.app.clone(),
+                channel: channel.channel.clone(),
+                lines: Vec::new(),
+                conditions: lost(problem, before(&channel.name), now),
+            }),
+            Object::Release(_) => None,
+        });
+        let mut channels: Vec<_> = planned
+            .map(|outcome| channel(outcome, before(&outcome.name), now))
+            .chain(without)
+            .map(Arc::new)
+            .collect();
+        channels.sort_by(|a, b| (&a.channel, &a.name).cmp(&(&b.channel, &b.name)));
+        for channel in &channels {
+            log_transition(known.get(channel.name.as_str()).copied(), channel);
+        }
+        Self { plan: plan.cloned(), losers: !losers.is_empty(), releases, channels }
+    }
+}
+
+fn release(outcome: &ReleaseOutcome, before: &[Condition], now: Timestamp) -> ReleaseStatus {
+    ReleaseStatus {
+        name: outcome.name.clone(),
+        app: outcome.id.0.clone(),
+        version: outcome.id.1.clone(),
+        digest: outcome.digest,
+        size: outcome.size,
+        conditions: conditions(outcome.hindrance.as_ref(), "Stored", &outcome.message, before, now),
+    }
+}
+
+fn channel(outcome: &ChannelOutcome, before: &[Condition], now: Timestamp) -> ChannelStatus {
+    ChannelStatus {
+        name: outcome.name.clone(),
+        app: outcome.app.clone(),
+        channel: outcome.channel.clone(),
+        lines: outcome.lines.clone(),
+        conditions: conditions(outcome.hindrance.as_ref(), "Served", &outcome.message, before, now),
+    }
+}
+
+/// The conditions of an object that a problem kept from having an outcome.
+fn lost(problem: &Diagnostic, before: &[Condition], now: Timestamp) -> Vec<Condition> {
+    conditions(Some(&Hindrance::Problem(problem.code)), "", &problem.message, before, now)
 }
 
 fn short(commit: &str) -> &str {
@@ -254,18 +308,18 @@ fn condition(
     }
 }
 
-/// One line for each thing that became ready or stopped being so.
-pub(crate) fn log_transitions(before: &Status, after: &Status) {
-    let last: BTreeMap<_, _> = before.channels.iter().map(|c| ((&c.app, &c.name), c)).collect();
-    for channel in &after.channels {
-        let known = last.get(&(&channel.app, &channel.name));
-        if known.is_none_or(|k| k.lines != channel.lines || k.is_ready() != channel.is_ready()) {
-            let message = channel.conditions.first().map_or("", |c| c.message.as_str());
-            tracing::info!(app = %channel.app, channel = %channel.channel, ready = channel.is_ready(), "{message}");
-        }
+/// One line when something else is served, or when a channel became ready or stopped being so.
+fn log_transition(before: Option<&Arc<ChannelStatus>>, channel: &ChannelStatus) {
+    if before.is_none_or(|k| k.lines != channel.lines || k.is_ready() != channel.is_ready()) {
+        let message = channel.conditions.first().map_or("", |c| c.message.as_str());
+        tracing::info!(app = %channel.app, channel = %channel.channel, ready = channel.is_ready(), "{message}");
     }
+}
+
+/// One line for each problem that was not there before.
+fn log_problems(before: &Status, diagnostics: &[Diagnostic]) {
     let known: HashSet<&Diagnostic> = before.diagnostics.iter().collect();
-    for problem in after.diagnostics.iter().filter(|p| !known.contains(p)) {
+    for problem in diagnostics.iter().filter(|p| !known.contains(p)) {
         tracing::warn!(code = %problem.code, at = %problem.at, "{}", problem.message);
     }
 }

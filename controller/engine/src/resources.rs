@@ -32,7 +32,7 @@ pub struct Declared {
 #[derive(Debug, Clone, Default)]
 pub struct InForce {
     /// The objects that count; `None`: exactly those that are declared.
-    pub objects: Option<Vec<Located>>,
+    pub objects: Option<Vec<Arc<Located>>>,
     /// Why something is not in force as it is declared.
     pub problems: Vec<Diagnostic>,
     /// Of [`Inventory::leaving`], what is gone now.

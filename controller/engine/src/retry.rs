@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sluice_core::plan::ReleaseId;
+use sluice_core::observed::ReleaseId;
 
 /// Pause after the first failure; doubled each time up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_secs(5);

@@ -39,14 +39,16 @@ pub(crate) struct Adopted {
 
 /// What the commit declares, by what devices know it by.
 struct InGit<'a> {
-    releases: BTreeMap<(&'a AppId, &'a Version), &'a Located>,
-    channels: BTreeMap<(&'a AppId, &'a ChannelName), &'a Located>,
+    releases: BTreeMap<(&'a AppId, &'a Version), &'a Arc<Located>>,
+    channels: BTreeMap<(&'a AppId, &'a ChannelName), &'a Arc<Located>>,
 }
 
 impl<'a> InGit<'a> {
     fn of(declared: &'a Declared) -> Self {
         let mut git = Self { releases: BTreeMap::new(), channels: BTreeMap::new() };
-        for located in holders(declared.inventory.objects()).into_values() {
+        let mut holders: Vec<_> = holders(declared.inventory.objects()).into_iter().collect();
+        holders.sort_unstable_by_key(|(id, _)| *id);
+        for (_, located) in holders {
             match &located.object {
                 Object::Release(r) => _ = git.releases.entry((&r.app, &r.version)).or_insert(located),
                 Object::Channel(c) => _ = git.channels.entry((&c.app, &c.channel)).or_insert(located),
@@ -55,7 +57,7 @@ impl<'a> InGit<'a> {
         git
     }
 
-    fn find(&self, object: &Object) -> Option<&'a Located> {
+    fn find(&self, object: &Object) -> Option<&'a Arc<Located>> {
         match object {
             Object::Release(r) => self.releases.get(&(&r.app, &r.version)).copied(),
             Object::Channel(c) => self.channels.get(&(&c.app, &c.channel)).copied(),
@@ -135,7 +137,7 @@ impl Resources for Adopted {
                 applied.insert((channel.app.clone(), channel.channel.clone()));
             }
             generations.push((held.key.clone(), held.generation));
-            objects.push(located);
+            objects.push(Arc::new(located));
         }
         let confirmed = lock(&self.confirmed).clone();
         for located in git.channels.values() {
@@ -154,9 +156,10 @@ impl Resources for Adopted {
             problems.push(Diagnostic::new(Code::DeletedBehindGit, located.at.clone(), message));
             // Under the name that the object had, which holds the claim to the channel.
             let object = Object::Channel(Channel { name: name.clone(), ..channel.clone() });
-            objects.push(Located { object, refused: Some(Code::DeletedBehindGit), ..(*located).clone() });
+            let refused = Some(Code::DeletedBehindGit);
+            objects.push(Arc::new(Located { object, refused, ..Located::clone(located) }));
         }
-        self.reporter.saw(generations.into_iter());
+        self.reporter.saw(generations.iter().map(|(key, generation)| (key.id(), *generation)));
         let gone: BTreeSet<ObjectKey> = declared.inventory.leaving.clone();
         Ok(InForce { objects: Some(objects), problems, gone })
     }

@@ -13,14 +13,14 @@ use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
 use sluice_core::{
     diagnostic::{Code, Diagnostic, Location},
-    inventory::{Kind, Located, Object, ObjectKey, holders},
+    inventory::{Kind, Located, Object, ObjectId, ObjectKey, holders},
     status::Status,
 };
 use sluice_engine::{Declared, InForce, Resources, Unavailable};
 
 use crate::{
     cache::{Body, Cache, Held, Namespace, lock},
-    declared::{Documents, as_held},
+    declared::{Documents, Holders, as_held},
     desired::Desired,
     fights::Fights,
     objects::Objects,
@@ -80,51 +80,61 @@ impl Applied {
     /// What has to be written, and what must not be.
     fn compare(
         &self,
-        wanted: &BTreeMap<ObjectKey, (Arc<Desired>, &Located)>,
+        wanted: &Holders<'_>,
+        documents: &mut Documents,
     ) -> (Vec<Work>, BTreeMap<ObjectKey, (Code, String)>) {
         let mut work = Vec::new();
         let mut refused = BTreeMap::new();
         let mut state = lock(&self.state);
         let now = Instant::now();
-        for (key, (desired, _)) in wanted {
+        for id in wanted.keys() {
+            let held = self.space.get(*id);
+            if held.as_ref().is_some_and(|held| documents.is_right(*id, held)) {
+                continue;
+            }
+            let Some(desired) = documents.get(*id) else { continue };
             if let Some(namespace) = desired.namespace.as_ref().filter(|n| **n != self.objects.namespace) {
                 let message = format!(
                     "the document names namespace {namespace}, and repository {} applies into {} only; remove \
                      `metadata.namespace`, or move the document to a repository of that namespace",
                     self.repository, self.objects.namespace
                 );
-                refused.insert(key.clone(), (Code::OtherNamespace, message));
+                refused.insert(id.key(), (Code::OtherNamespace, message));
                 continue;
             }
-            let held = self.space.get(key);
             if let Some(held) = &held {
                 match held.repository() {
                     Some(owner) if owner == self.repository => {}
                     owner => {
-                        refused.insert(key.clone(), (Code::OwnedByAnother, self.owned(key, owner)));
+                        refused.insert(id.key(), (Code::OwnedByAnother, self.owned(*id, owner)));
                         continue;
                     }
                 }
                 if desired.is(held) {
+                    documents.found_right(*id, held);
                     continue;
                 }
-                let theirs = state.written.get(key).is_some_and(|written| held.generation > *written);
+                let key = id.key();
+                let theirs = state.written.get(&key).is_some_and(|written| held.generation > *written);
                 let truce = state
                     .fights
-                    .truce(key, now)
-                    .or_else(|| if theirs { state.fights.corrected(key, now) } else { None });
+                    .truce(&key, now)
+                    .or_else(|| if theirs { state.fights.corrected(&key, now) } else { None });
                 if let Some(until) = truce {
                     state.again = Some(state.again.map_or(until, |again| again.min(until)));
-                    refused.insert(key.clone(), (Code::FieldConflict, Self::fought(key, held)));
+                    let why = Self::fought(*id, held);
+                    refused.insert(key, (Code::FieldConflict, why));
                     continue;
                 }
             }
-            work.push(Work { key: key.clone(), desired: Arc::clone(desired), held });
+            work.push(Work { key: id.key(), desired: Arc::clone(desired), held });
         }
+        // Releases before the channels that refer to them.
+        work.sort_by(|a, b| a.key.cmp(&b.key));
         (work, refused)
     }
 
-    fn owned(&self, key: &ObjectKey, owner: Option<&str>) -> String {
+    fn owned(&self, key: ObjectId<'_>, owner: Option<&str>) -> String {
         let whose = match owner {
             Some(owner) => format!("is applied for repository {owner}"),
             None => "was not applied by Sluice".to_owned(),
@@ -143,7 +153,7 @@ impl Applied {
         )
     }
 
-    fn fought(key: &ObjectKey, held: &Held) -> String {
+    fn fought(key: ObjectId<'_>, held: &Held) -> String {
         let who = held.writer.as_deref().filter(|writer| *writer != crate::objects::MANAGER);
         format!(
             "{key} is changed back again and again by {}; stop that writer. What Git says is served meanwhile",
@@ -158,7 +168,7 @@ impl Applied {
             let gone = "it is being deleted; it is applied again when it is gone".to_owned();
             return (key, Err(Problem::Refused(Code::ApplyRejected, gone)));
         }
-        self.space.write(&key);
+        self.space.write(key.id());
         let mut applied = self.objects.apply(&key, &desired.patch(&key.name)).await;
         if let Ok(held) = &applied
             && !desired.is(held)
@@ -170,7 +180,7 @@ impl Applied {
             lock(&self.state).written.insert(key.clone(), held.generation);
             self.cache.wrote(&self.objects.namespace, held);
         });
-        let known = self.space.written(&key);
+        let known = self.space.written(key.id());
         // Somebody else wrote it meanwhile.
         if applied.is_ok() && known.is_none_or(|known| !desired.is(&known)) {
             self.space.changed.notify_one();
@@ -183,7 +193,7 @@ impl Applied {
         let (mut gone, mut problems) = (Vec::new(), Vec::new());
         let mut leaving = Vec::new();
         for key in &declared.inventory.leaving {
-            match self.space.get(key) {
+            match self.space.get(key.id()) {
                 Some(held) if held.repository() == Some(&self.repository) => leaving.push(held),
                 // Never there, deleted already, or handed over to somebody else.
                 _ => gone.push(key.clone()),
@@ -212,16 +222,18 @@ impl Applied {
     }
 
     /// What counts of an object that could not be applied: what the cluster has of it, else nothing new.
-    fn instead(&self, located: &Located, code: Code) -> Option<Located> {
+    fn instead(&self, located: &Arc<Located>, code: Code) -> Option<Arc<Located>> {
         if code == Code::FieldConflict {
-            return Some(located.clone());
+            return Some(Arc::clone(located));
         }
-        let key = located.object.key();
-        let ours = self.space.get(&key).filter(|held| held.repository() == Some(&self.repository));
+        let ours =
+            self.space.get(located.object.id()).filter(|held| held.repository() == Some(&self.repository));
         let stands = ours.filter(|held| !matches!(held.body, Body::Unreadable(_)));
         match (stands.and_then(|held| as_held(&held, located)), &located.object) {
-            (Some(stands), _) => Some(stands),
-            (None, Object::Channel(_)) => Some(Located { refused: Some(code), ..located.clone() }),
+            (Some(stands), _) => Some(Arc::new(stands)),
+            (None, Object::Channel(_)) => {
+                Some(Arc::new(Located { refused: Some(code), ..Located::clone(located) }))
+            }
             (None, Object::Release(_)) => None,
         }
     }
@@ -250,16 +262,13 @@ impl Resources for Applied {
         self.cache.ready()?;
         lock(&self.state).again = None;
         let held = holders(declared.inventory.objects());
-        let documents = std::mem::take(&mut lock(&self.state).documents);
-        let (documents, read) = documents.load(&held, declared, &self.repository).await?;
-        let wanted: BTreeMap<ObjectKey, (Arc<Desired>, &Located)> = held
-            .iter()
-            .filter_map(|(key, located)| Some((key.clone(), (documents.get(key)?, *located))))
-            .collect();
+        let mut documents = std::mem::take(&mut lock(&self.state).documents);
+        let read = documents.load(&held, declared, &self.repository).await;
+        let (work, mut refused) = self.compare(&held, &mut documents);
         lock(&self.state).documents = documents;
-        tracing::debug!(read, wanted = wanted.len(), "compared with the cluster");
+        let read = read?;
+        tracing::debug!(read, wanted = held.len(), "compared with the cluster");
 
-        let (work, mut refused) = self.compare(&wanted);
         let mut away = None;
         let mut written = 0usize;
         if !work.is_empty() {
@@ -295,16 +304,16 @@ impl Resources for Applied {
         let objects = (!refused.is_empty()).then(|| {
             let all = declared.inventory.objects();
             let counts = all.filter_map(|located| match refused.get(&located.object.key()) {
-                None => Some(located.clone()),
+                None => Some(Arc::clone(located)),
                 Some((code, _)) => self.instead(located, *code),
             });
             counts.collect()
         });
         for (key, (code, message)) in refused {
-            let at = held.get(&key).map(|located| located.at.clone()).unwrap_or_default();
+            let at = held.get(&key.id()).map(|located| located.at.clone()).unwrap_or_default();
             problems.push(Diagnostic::new(code, at, message));
         }
-        self.reporter.saw(held.keys().filter_map(|key| Some((key.clone(), self.space.get(key)?.generation))));
+        self.reporter.saw(held.keys().filter_map(|id| Some((*id, self.space.get(*id)?.generation))));
         Ok(InForce { objects, problems, gone: gone.into_iter().collect() })
     }
 

@@ -4,7 +4,7 @@
 //! ([`Cache::wrote`]), so that the next look never sees an older state than its own.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,7 +13,7 @@ use std::{
 
 use sluice_core::{
     diagnostic::Code,
-    inventory::{Kind, ObjectKey},
+    inventory::{Kind, ObjectId, ObjectKey},
 };
 use sluice_crds::{
     Channel, ChannelSpec, ChannelStatus, FLUX_REQUESTED_AT, REPOSITORY_LABEL, REQUESTED_AT, Release,
@@ -22,7 +22,7 @@ use sluice_crds::{
 use sluice_engine::Unavailable;
 use tokio::sync::Notify;
 
-use crate::problem::Problem;
+use crate::{by_object::ByObject, problem::Problem};
 
 /// An object as the cluster holds it.
 #[derive(Debug, Clone, PartialEq)]
@@ -133,9 +133,9 @@ pub(crate) fn with_body(kind: Kind, meta: &kube::core::ObjectMeta, body: Body) -
 /// What one namespace holds.
 #[derive(Debug, Default)]
 pub(crate) struct Namespace {
-    objects: Mutex<HashMap<ObjectKey, Arc<Held>>>,
+    objects: Mutex<ByObject<Arc<Held>>>,
     /// Objects that this program is writing: a watch may tell of it before the answer comes.
-    writing: Mutex<HashSet<ObjectKey>>,
+    writing: Mutex<ByObject<()>>,
     /// Something changed that may matter to what is in force.
     pub(crate) changed: Notify,
     /// Something changed, a status perhaps.
@@ -144,34 +144,35 @@ pub(crate) struct Namespace {
 
 impl Namespace {
     /// The object of this kind and name.
-    pub(crate) fn get(&self, key: &ObjectKey) -> Option<Arc<Held>> {
-        lock(&self.objects).get(key).cloned()
+    pub(crate) fn get(&self, id: ObjectId<'_>) -> Option<Arc<Held>> {
+        lock(&self.objects).get(id).cloned()
     }
 
     /// Begins to write an object: what a watch tells of it until [`Self::written`] is no news.
-    pub(crate) fn write(&self, key: &ObjectKey) {
-        lock(&self.writing).insert(key.clone());
+    pub(crate) fn write(&self, id: ObjectId<'_>) {
+        lock(&self.writing).insert(id, ());
     }
 
     /// Ends it, and says what is known of the object by now.
-    pub(crate) fn written(&self, key: &ObjectKey) -> Option<Arc<Held>> {
-        lock(&self.writing).remove(key);
-        self.get(key)
+    pub(crate) fn written(&self, id: ObjectId<'_>) -> Option<Arc<Held>> {
+        lock(&self.writing).remove(id);
+        self.get(id)
     }
 
-    fn is_writing(&self, key: &ObjectKey) -> bool {
-        lock(&self.writing).contains(key)
+    fn is_writing(&self, id: ObjectId<'_>) -> bool {
+        lock(&self.writing).get(id).is_some()
     }
 
     /// Puts an object in its place, unless a later version of it is there. Says whether its substance is new.
     fn put(&self, held: Held) -> Option<bool> {
         let mut objects = lock(&self.objects);
-        let known = objects.get(&held.key);
+        let known = objects.get(held.key.id());
         if known.is_some_and(|known| known.uid == held.uid && is_later(known, &held)) {
             return None;
         }
         let matters = known.is_none_or(|known| known.differs_in_substance(&held));
-        objects.insert(held.key.clone(), Arc::new(held));
+        let held = Arc::new(held);
+        objects.insert(held.key.id(), Arc::clone(&held));
         Some(matters)
     }
 
@@ -211,7 +212,7 @@ impl Cache {
     /// Notes an object that a watch brought, unless a later version of it is known.
     pub(crate) fn note(&self, namespace: &str, held: Held) {
         let space = self.namespace(namespace);
-        let ours = space.is_writing(&held.key);
+        let ours = space.is_writing(held.key.id());
         if let Some(matters) = space.put(held) {
             space.stirred.notify_one();
             if matters && !ours {
@@ -230,8 +231,8 @@ impl Cache {
     pub(crate) fn forget(&self, namespace: &str, key: &ObjectKey, uid: &str) {
         let space = self.namespace(namespace);
         let mut objects = lock(&space.objects);
-        if objects.get(key).is_some_and(|known| known.uid == uid) {
-            objects.remove(key);
+        if objects.get(key.id()).is_some_and(|known| known.uid == uid) {
+            objects.remove(key.id());
             drop(objects);
             space.changed.notify_one();
             space.stirred.notify_one();
@@ -351,17 +352,17 @@ mod tests {
         cache.note("n", object("9", 1));
         cache.note("n", object("10", 2));
         cache.note("n", object("9", 1));
-        let held = cache.namespace("n").get(&object("", 0).key).unwrap();
+        let held = cache.namespace("n").get(object("", 0).key.id()).unwrap();
         assert_eq!(held.generation, 2);
         // An object that was deleted and made again has a history of its own.
         cache.note("n", Held { uid: "v".into(), ..object("3", 1) });
-        assert_eq!(cache.namespace("n").get(&held.key).unwrap().uid, "v");
+        assert_eq!(cache.namespace("n").get(held.key.id()).unwrap().uid, "v");
         cache.forget("n", &held.key, "u");
-        assert!(cache.namespace("n").get(&held.key).is_some());
+        assert!(cache.namespace("n").get(held.key.id()).is_some());
         cache.listed(Kind::Release, &HashMap::new());
-        assert!(cache.namespace("n").get(&held.key).is_some());
+        assert!(cache.namespace("n").get(held.key.id()).is_some());
         cache.listed(Kind::Channel, &HashMap::new());
-        assert!(cache.namespace("n").get(&held.key).is_none());
+        assert!(cache.namespace("n").get(held.key.id()).is_none());
         assert!(cache.is_synced());
     }
 }

@@ -6,75 +6,111 @@ use std::{
 };
 
 use serde_json::json;
-use sluice_core::inventory::{Located, ObjectKey};
+use sluice_core::inventory::{Located, ObjectId, ObjectKey};
 use sluice_crds::API_VERSION;
 use sluice_engine::{Declared, Unavailable};
 use sluice_manifest::limits::FILE_BYTES;
-use sluice_repo::ObjectId;
 
 use crate::{
+    by_object::ByObject,
     cache::{Body, Held},
     desired::Desired,
 };
 
 /// What each object of a commit shall be, by the content of the file that declares it.
 #[derive(Debug, Default)]
-pub(crate) struct Documents(HashMap<ObjectKey, (Source, Arc<Desired>)>);
+pub(crate) struct Documents(ByObject<Document>);
 
-/// Path and object id of a file, and the line of the document: while these are the same, so is what it says.
-type Source = (String, String, u32);
+/// While place and content of its file are the same, so is what a document says.
+#[derive(Debug)]
+struct Document {
+    path: String,
+    oid: String,
+    line: u32,
+    desired: Arc<Desired>,
+    /// The object that was found to be so. While it is the same, nothing has to be compared.
+    right: Option<Arc<Held>>,
+}
+
+/// The objects that count, by kind and name.
+pub(crate) type Holders<'a> = HashMap<ObjectId<'a>, &'a Arc<Located>>;
+
+/// The documents of one file that are not known.
+struct Missing<'a> {
+    oid: &'a str,
+    wanted: Vec<(ObjectId<'a>, u32)>,
+}
 
 impl Documents {
     /// What the object shall be; `None` while its document cannot be read.
-    pub(crate) fn get(&self, key: &ObjectKey) -> Option<Arc<Desired>> {
-        self.0.get(key).map(|(_, desired)| Arc::clone(desired))
+    pub(crate) fn get(&self, id: ObjectId<'_>) -> Option<&Arc<Desired>> {
+        self.0.get(id).map(|document| &document.desired)
+    }
+
+    /// Whether this object was found right already.
+    pub(crate) fn is_right(&self, id: ObjectId<'_>, held: &Arc<Held>) -> bool {
+        let right = self.0.get(id).and_then(|document| document.right.as_ref());
+        right.is_some_and(|right| Arc::ptr_eq(right, held))
+    }
+
+    /// Notes that it is.
+    pub(crate) fn found_right(&mut self, id: ObjectId<'_>, held: &Arc<Held>) {
+        if let Some(document) = self.0.get_mut(id) {
+            document.right = Some(Arc::clone(held));
+        }
     }
 
     /// Reads the documents of `objects` that are not known, and forgets the others. Says how many files were read.
     pub(crate) async fn load(
-        mut self,
-        objects: &BTreeMap<ObjectKey, &Located>,
+        &mut self,
+        objects: &Holders<'_>,
         declared: &Declared,
         repository: &str,
-    ) -> Result<(Self, usize), Unavailable> {
-        let mut known = HashMap::with_capacity(objects.len());
-        let mut missing: BTreeMap<String, (String, Vec<(ObjectKey, u32)>)> = BTreeMap::new();
-        for (key, located) in objects {
+    ) -> Result<usize, Unavailable> {
+        let mut missing: BTreeMap<&str, Missing<'_>> = BTreeMap::new();
+        for (id, located) in objects {
             let Some(file) = declared.inventory.files.get(&located.at.file) else { continue };
-            let source = (located.at.file.clone(), file.oid.clone(), located.at.line);
-            match self.0.remove(key) {
+            let is_known = self.0.get(*id).is_some_and(|known| {
                 // A document that cannot be read now stands as it was read before.
-                Some(entry) if located.stale || entry.0 == source => _ = known.insert(key.clone(), entry),
-                _ if located.stale => {}
-                _ => {
-                    let file = missing.entry(source.0).or_insert_with(|| (source.1, Vec::new()));
-                    file.1.push((key.clone(), source.2));
-                }
+                located.stale
+                    || (&known.oid, known.line, &known.path) == (&file.oid, located.at.line, &located.at.file)
+            });
+            if !is_known && !located.stale {
+                let new = Missing { oid: &file.oid, wanted: Vec::new() };
+                missing.entry(&located.at.file).or_insert(new).wanted.push((*id, located.at.line));
             }
         }
         let read = missing.len();
         if read > 0 {
-            let (mirror, repository) = (declared.mirror.clone(), repository.to_owned());
-            let reading = tokio::task::spawn_blocking(move || read_files(&mirror, missing, &repository));
+            let files = missing.into_iter().map(|(path, Missing { oid, wanted })| {
+                let wanted = wanted.into_iter().map(|(id, line)| (id.key(), line)).collect();
+                (path.to_owned(), oid.to_owned(), wanted)
+            });
+            let (mirror, repository, files) =
+                (declared.mirror.clone(), repository.to_owned(), files.collect());
+            let reading = tokio::task::spawn_blocking(move || read_files(&mirror, files, &repository));
             let found = reading.await.unwrap_or_else(|_| Err("reading was interrupted".to_owned()));
             let found = found.map_err(|message| Unavailable { reason: "CommitUnreadable", message })?;
-            known.extend(found);
+            for (key, document) in found {
+                self.0.insert(key.id(), document);
+            }
         }
-        Ok((Self(known), read))
+        if self.0.len() > objects.len() {
+            self.0.retain(|id| objects.contains_key(&id));
+        }
+        Ok(read)
     }
 }
 
-type Found = Vec<(ObjectKey, (Source, Arc<Desired>))>;
-
 fn read_files(
     mirror: &sluice_repo::Mirror,
-    files: BTreeMap<String, (String, Vec<(ObjectKey, u32)>)>,
+    files: Vec<(String, String, Vec<(ObjectKey, u32)>)>,
     repository: &str,
-) -> Result<Found, String> {
+) -> Result<Vec<(ObjectKey, Document)>, String> {
     let reader = mirror.open().map_err(|error| error.to_string())?;
     let mut found = Vec::new();
-    for (path, (oid, wanted)) in files {
-        let id: ObjectId = oid.parse().map_err(|_| format!("{path} was not read in full"))?;
+    for (path, oid, wanted) in files {
+        let id: sluice_repo::ObjectId = oid.parse().map_err(|_| format!("{path} was not read in full"))?;
         let bytes = reader.read(id, FILE_BYTES as u64).map_err(|error| format!("{path}: {error}"))?;
         for document in sluice_manifest::documents(&path, &bytes) {
             let (key, line) = (document.located.object.key(), document.located.at.line);
@@ -82,7 +118,8 @@ fn read_files(
                 continue;
             }
             if let Some(desired) = Desired::of(key.kind, &document.json, &path, repository) {
-                found.push((key, ((path.clone(), oid.clone(), line), Arc::new(desired))));
+                let (path, oid, desired) = (path.clone(), oid.clone(), Arc::new(desired));
+                found.push((key, Document { path, oid, line, desired, right: None }));
             }
         }
     }

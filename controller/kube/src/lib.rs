@@ -6,6 +6,7 @@
 mod access;
 mod adopted;
 mod applied;
+mod by_object;
 mod cache;
 pub mod credentials;
 mod declared;

@@ -12,14 +12,14 @@ use kube::runtime::events::{Event, EventType, Recorder};
 use serde_json::Value;
 use sluice_core::{
     channel::Target,
-    ids::AppId,
-    inventory::{Kind, ObjectKey},
-    status::{Status, is_ready},
+    inventory::{Kind, ObjectId, ObjectKey},
+    status::{ChannelStatus, ReleaseStatus, Status, is_ready},
 };
 use sluice_crds::{API_VERSION, common::ConditionStatus};
 use tokio::sync::watch;
 
 use crate::{
+    by_object::ByObject,
     cache::{Body, Cache, Held, Namespace, lock},
     objects::Objects,
     problem::Problem,
@@ -38,7 +38,7 @@ const FIRST: Duration = Duration::from_secs(30);
 /// Longest note of an Event.
 const NOTE: usize = 1_000;
 
-type Generations = Arc<HashMap<ObjectKey, i64>>;
+type Generations = Arc<ByObject<i64>>;
 
 /// Writes what the engine of one Repository says of its objects.
 pub(crate) struct Reporter {
@@ -50,7 +50,32 @@ pub(crate) struct Reporter {
     seen: Mutex<Generations>,
     /// Since when an object without any status waits for its bundle.
     waiting: Mutex<HashMap<ObjectKey, Instant>>,
+    /// Objects whose status was found right: they are not looked at again until something changes.
+    right: Mutex<ByObject<About>>,
     latest: watch::Sender<Option<(Arc<Status>, Generations)>>,
+}
+
+/// What the status of an object follows from.
+struct About {
+    said: Said,
+    held: Arc<Held>,
+    generation: i64,
+}
+
+enum Said {
+    Release(Arc<ReleaseStatus>),
+    Channel(Arc<ChannelStatus>),
+}
+
+impl About {
+    fn is(&self, other: &Self) -> bool {
+        let said = match (&self.said, &other.said) {
+            (Said::Release(a), Said::Release(b)) => Arc::ptr_eq(a, b),
+            (Said::Channel(a), Said::Channel(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        };
+        said && Arc::ptr_eq(&self.held, &other.held) && self.generation == other.generation
+    }
 }
 
 impl std::fmt::Debug for Reporter {
@@ -78,12 +103,16 @@ impl Reporter {
     pub(crate) fn new(objects: Objects, cache: Arc<Cache>, recorder: Recorder, epoch: u64) -> Self {
         let space = cache.namespace(&objects.namespace);
         let (seen, waiting, latest) = (Mutex::default(), Mutex::default(), watch::Sender::new(None));
-        Self { objects, cache, space, recorder, epoch, seen, waiting, latest }
+        Self { objects, cache, space, recorder, epoch, seen, waiting, right: Mutex::default(), latest }
     }
 
     /// The generations that the engine's next word is about.
-    pub(crate) fn saw(&self, generations: impl Iterator<Item = (ObjectKey, i64)>) {
-        *lock(&self.seen) = Arc::new(generations.collect());
+    pub(crate) fn saw<'a>(&self, generations: impl Iterator<Item = (ObjectId<'a>, i64)>) {
+        let mut seen = ByObject::default();
+        for (id, generation) in generations {
+            seen.insert(id, generation);
+        }
+        *lock(&self.seen) = Arc::new(seen);
     }
 
     /// Takes note of what the engine says.
@@ -150,25 +179,20 @@ impl Reporter {
 
     /// What differs from what the cluster shows.
     fn writes(&self, status: &Status, seen: &Generations) -> Vec<Write> {
-        let digests: HashMap<(&AppId, String), String> = status
-            .releases
-            .iter()
-            .filter_map(|r| Some(((&r.app, r.version.to_string()), r.digest?.to_string())))
-            .collect();
-        let names: HashMap<(&AppId, String), &str> = status
-            .releases
-            .iter()
-            .map(|release| ((&release.app, release.version.to_string()), release.name.as_str()))
-            .collect();
         let revision = status.repositories.first().and_then(|r| r.applied_commit.as_deref());
         let find = |kind: Kind, name: &str| {
-            let key = ObjectKey { kind, name: name.to_owned() };
-            let generation = *seen.get(&key)?;
-            Some((self.space.get(&key)?, generation))
+            let id = ObjectId { kind, name };
+            let generation = *seen.get(id)?;
+            Some((self.space.get(id)?, generation))
         };
         let mut writes = Vec::new();
+        let mut right = lock(&self.right);
         for state in &status.releases {
             let Some((held, generation)) = find(Kind::Release, &state.name) else { continue };
+            let about = About { said: Said::Release(Arc::clone(state)), held: Arc::clone(&held), generation };
+            if right.get(held.key.id()).is_some_and(|right| right.is(&about)) {
+                continue;
+            }
             let Body::Release(body) = &held.body else { continue };
             if self.can_wait(&held.key, &body.1.conditions, &state.conditions) {
                 continue;
@@ -179,28 +203,40 @@ impl Reporter {
                 let before = ready_reason(&body.1.conditions);
                 let event = transition(before, &state.conditions, false, None);
                 writes.push(Write { held: Arc::clone(&held), patch, event });
+            } else {
+                right.insert(held.key.id(), about);
             }
         }
         for state in &status.channels {
             let Some((held, generation)) = find(Kind::Channel, &state.name) else { continue };
+            let about = About { said: Said::Channel(Arc::clone(state)), held: Arc::clone(&held), generation };
+            if right.get(held.key.id()).is_some_and(|right| right.is(&about)) {
+                continue;
+            }
             let Body::Channel(body) = &held.body else { continue };
             if self.can_wait(&held.key, &body.1.conditions, &state.conditions) {
                 continue;
             }
-            let digest = |target: &Target| match target {
+            let release = |target: &Target| match target {
                 Target::Builtin => None,
-                Target::Release(version) => digests.get(&(&state.app, version.to_string())).cloned(),
+                Target::Release(version) => status.release(&state.app, version),
             };
+            let digest = |target: &Target| Some(release(target)?.digest?.to_string());
             let stamp = Stamp { generation, epoch: self.epoch, handled: held.requested_at() };
             let after = status::channel(state, &body.1, digest, revision, stamp);
             if let Some(patch) = status::patch(&body.1, &after) {
                 let served = after.release.is_some() && after.release != body.1.release;
-                let new = after.lines.iter().find(|line| !body.1.lines.contains(line));
-                let related = new.and_then(|line| names.get(&(&state.app, line.served.clone()?)));
-                let related = related.map(|name| self.reference(Kind::Release, name));
+                let new = state.lines.iter().zip(&after.lines).find(|(_, line)| !body.1.lines.contains(line));
+                let related = new.and_then(|(line, _)| release(line.served.as_ref()?));
+                let related = related.map(|release| self.reference(Kind::Release, &release.name));
                 let event = transition(ready_reason(&body.1.conditions), &state.conditions, served, related);
                 writes.push(Write { held: Arc::clone(&held), patch, event });
+            } else {
+                right.insert(held.key.id(), about);
             }
+        }
+        if right.len() > seen.len() {
+            right.retain(|id| seen.get(id).is_some());
         }
         writes
     }

@@ -4,6 +4,8 @@
 //! server uses, field by field, so that one reading reports everything that is wrong; those of anybody else are left
 //! alone, whatever they are. No input makes it panic, and none costs more than the budgets in [`limits`] allow.
 
+use std::sync::Arc;
+
 use serde::Deserialize as _;
 use sluice_core::{
     diagnostic::{Code, Diagnostic, Location},
@@ -41,6 +43,7 @@ impl ParsedFile {
     pub fn into_entry(self, oid: String) -> Option<FileEntry> {
         let Self { objects, problems, complete } = self;
         let ours = !objects.is_empty() || !problems.is_empty() || !complete;
+        let objects = objects.into_iter().map(Arc::new).collect();
         ours.then_some(FileEntry { oid, objects, problems, complete })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
-use sluice_core::diagnostic::{Code, Diagnostic, Location};
+use sluice_core::diagnostic::{Code, Diagnostic, Location, Position};
 
 use crate::{
     limits,
@@ -20,7 +20,7 @@ pub(crate) struct Walk<'f> {
     /// What was found wrong.
     pub(crate) problems: Vec<Diagnostic>,
     /// Where each field is: a scalar's value, else its key.
-    pub(crate) fields: BTreeMap<String, Location>,
+    pub(crate) fields: BTreeMap<String, Position>,
 }
 
 impl<'f> Walk<'f> {
@@ -50,7 +50,7 @@ impl<'f> Walk<'f> {
         let mut path = field;
         let at = loop {
             if let Some(at) = self.fields.get(path) {
-                break at.clone();
+                break at.within(self.file);
             }
             match path.rfind(['.', '[']) {
                 Some(end) => path = &path[..end],
@@ -121,8 +121,7 @@ impl<'f> Walk<'f> {
             matches!(&node.value, Value::Scalar { text, plain: true } if plain(text) == Plain::Null);
         let at = if matches!(node.value, Value::Scalar { .. }) && !is_null { node.at } else { key_at };
         if !matches!(shape, Shape::Map { .. }) {
-            let location = self.location(at);
-            self.fields.insert(self.path.clone(), location);
+            self.fields.insert(self.path.clone(), Position(at.line, at.column));
         }
         if matches!(shape, Shape::Reserved) {
             let message = format!(

@@ -1,24 +1,18 @@
 use super::*;
 use crate::{
     channel::Strategy,
-    inventory::{Located, Object},
+    inventory::Located,
+    observed::Failure,
     record::Zip,
-    resolve::{
-        resolve,
-        tests::{channel, release},
-    },
+    resolve::tests::{channel, edit, release},
 };
 
 fn app() -> AppId {
     "com.example.shop".parse().unwrap()
 }
 
-fn id(version: &str) -> ReleaseId {
-    (app(), version.parse().unwrap())
-}
-
 /// Observations in which each listed version is bound to its source, `git:<version>`.
-fn observed(bound: &[&str], seen: &[&str]) -> Observed {
+fn observed(bound: &[&str], seen: &[&str]) -> ObservedApp {
     let mut record = AppRecord::new(app(), "default");
     for version in bound {
         let digest = Digest::of(version.as_bytes());
@@ -27,31 +21,36 @@ fn observed(bound: &[&str], seen: &[&str]) -> Observed {
             Binding { digest, release: format!("r-{version}"), source: format!("git:{version}"), zip };
         record.versions.insert(version.parse().unwrap(), binding);
     }
-    let sources = seen.iter().map(|v| (id(v), format!("git:{v}"))).collect();
-    Observed { records: BTreeMap::from([(app(), record)]), sources, ..Observed::default() }
+    let paths = seen.iter().map(|v| (format!("bundles/{v}"), Found::Object((*v).to_owned()))).collect();
+    ObservedApp { record: Some(Arc::new(record)), paths: Arc::new(paths), ..ObservedApp::default() }
 }
 
-fn run(objects: &[Located], observed: &Observed) -> Plan {
-    let owner = Owner { name: "default".into(), apps: Vec::new() };
-    plan(&resolve(objects, &owner, &observed.records), &owner, observed)
+fn owner() -> Owner {
+    Owner { name: "default".into(), apps: Vec::new() }
+}
+
+fn all(observed: &ObservedApp) -> Observed {
+    Observed { apps: BTreeMap::from([(app(), observed.clone())]) }
+}
+
+fn run(objects: &[Arc<Located>], observed: &ObservedApp) -> Arc<AppPlan> {
+    let plan = Planner::default().plan(objects, &owner(), &all(observed));
+    Arc::clone(&plan.apps[&app()])
 }
 
 /// What is observed after `plan` was applied.
-fn applied(mut observed: Observed, plan: &Plan) -> Observed {
-    observed.records.clone_from(&plan.records);
-    observed.shards.clone_from(&plan.shards);
-    observed
+fn applied(observed: ObservedApp, plan: &AppPlan) -> ObservedApp {
+    ObservedApp { record: Some(Arc::clone(&plan.record)), shard: plan.shard.clone(), ..observed }
 }
 
-fn served(plan: &Plan) -> Option<String> {
-    plan.shards[&app()].channels[0].lines[0].stable.as_ref().map(ToString::to_string)
+fn served(plan: &AppPlan) -> Option<String> {
+    plan.shard.as_ref().unwrap().channels[0].lines[0].stable.as_ref().map(ToString::to_string)
 }
 
-fn edit(mut located: Located, edit: impl FnOnce(&mut crate::channel::Channel)) -> Located {
-    if let Object::Channel(channel) = &mut located.object {
-        edit(channel);
-    }
-    located
+/// Makes the source of a version another one.
+fn change(observed: &mut ObservedApp, version: &str, id: &str) {
+    let path = format!("bundles/{version}");
+    Arc::make_mut(&mut observed.paths).insert(path, Found::Object(id.into()));
 }
 
 #[test]
@@ -71,8 +70,8 @@ fn a_release_is_served_once_its_bundle_is_made() {
     let second = run(&objects, &observed(&["1.0.0"], &["1.0.0", "0.9.0"]));
     assert_eq!(served(&second).as_deref(), Some("1.0.0"));
     assert_eq!(second.channels[0].hindrance, None);
-    assert_eq!(second.shards[&app()].offers.len(), 1);
-    let line = second.records[&app()].channels.values().next().unwrap().lines.values().next().unwrap();
+    assert_eq!(second.shard.as_ref().unwrap().offers.len(), 1);
+    let line = second.record.channels.values().next().unwrap().lines.values().next().unwrap();
     assert_eq!(line.serial, 1);
 }
 
@@ -107,7 +106,7 @@ fn the_last_good_release_stays_while_the_next_is_not_ready() {
     assert_eq!(served(&run(&after, &state)).as_deref(), Some("1.0.0"), "pending");
 
     let problem = Diagnostic::new(Code::BundleWithoutIndex, Location::default(), "no index.html");
-    state.failures.insert(id("2.0.0"), Failure { source: "git:2.0.0".into(), problem });
+    state.failures.insert("2.0.0".parse().unwrap(), Failure { source: "git:2.0.0".into(), problem });
     let failed = run(&after, &state);
     assert_eq!(served(&failed).as_deref(), Some("1.0.0"), "failed");
     assert!(failed.needs.is_empty(), "a failed source is not tried again");
@@ -120,7 +119,7 @@ fn the_last_good_release_stays_while_the_next_is_not_ready() {
         Some("1.0.0"),
         "the Release object of what is served may even be gone"
     );
-    assert_eq!(plan.shards[&app()].offers.len(), 1);
+    assert_eq!(plan.shard.as_ref().unwrap().offers.len(), 1);
 }
 
 #[test]
@@ -129,12 +128,12 @@ fn a_changed_source_is_checked_before_it_is_believed() {
     let base = observed(&["1.0.0"], &["1.0.0"]);
     let first = run(&objects, &base);
     let mut state = applied(base, &first);
-    state.sources.insert(id("1.0.0"), "git:other".into());
+    change(&mut state, "1.0.0", "other");
     let changed = run(&objects, &state);
     assert_eq!(changed.needs.len(), 1);
     assert_eq!(served(&changed).as_deref(), Some("1.0.0"));
     let problem = Diagnostic::new(Code::VersionBurnt, Location::default(), "burnt");
-    state.failures.insert(id("1.0.0"), Failure { source: "git:other".into(), problem });
+    state.failures.insert("1.0.0".parse().unwrap(), Failure { source: "git:other".into(), problem });
     let burnt = run(&objects, &state);
     assert_eq!(served(&burnt).as_deref(), Some("1.0.0"), "the first bytes stay served");
     assert_eq!(burnt.channels[0].hindrance, Some(Hindrance::Problem(Code::VersionBurnt)));
@@ -145,19 +144,14 @@ fn a_lost_bundle_is_not_offered_until_it_is_made_again() {
     let objects = [release("r-1.0.0", "1.0.0"), channel("c", "production", "1.0.0")];
     let base = observed(&["1.0.0"], &["1.0.0"]);
     let mut state = applied(base, &run(&objects, &observed(&["1.0.0"], &["1.0.0"])));
-    for binding in state.records.values_mut().flat_map(|r| r.versions.values_mut()) {
+    for binding in Arc::make_mut(state.record.as_mut().unwrap()).versions.values_mut() {
         binding.lose();
     }
     let lost = run(&objects, &state);
     assert_eq!(served(&lost), None, "devices are answered that there is nothing new");
     assert_eq!(lost.needs.len(), 1);
-    let mended = run(
-        &objects,
-        &applied(
-            observed(&["1.0.0"], &["1.0.0"]),
-            &Plan { records: observed(&["1.0.0"], &[]).records, ..lost },
-        ),
-    );
+    let made = observed(&["1.0.0"], &["1.0.0"]);
+    let mended = run(&objects, &ObservedApp { shard: lost.shard.clone(), ..made });
     assert_eq!(served(&mended).as_deref(), Some("1.0.0"));
 }
 
@@ -196,7 +190,7 @@ fn the_loser_of_a_public_clash_keeps_what_it_served() {
     let first = run(&[release.clone(), private, public("b")], &base);
     let state = applied(base, &first);
     let clash = run(&[release, public("a"), public("b")], &state);
-    let shard = &clash.shards[&app()];
+    let shard = clash.shard.as_ref().unwrap();
     assert_eq!(shard.channels.iter().map(|c| c.access.public).collect::<Vec<_>>(), [false, true]);
 }
 
@@ -206,6 +200,48 @@ fn a_removed_channel_is_served_no_more() {
     let base = observed(&["1.0.0"], &["1.0.0"]);
     let first = run(&[release.clone(), channel("c", "p", "1.0.0")], &base);
     let next = run(&[release], &applied(base, &first));
-    assert!(next.shards.is_empty());
-    assert_eq!(next.records[&app()].versions.len(), 1, "bindings are for ever");
+    assert_eq!(next.shard, None);
+    assert_eq!(next.record.versions.len(), 1, "bindings are for ever");
+}
+
+#[test]
+fn only_an_app_that_something_changed_for_is_planned_again() {
+    let other: AppId = "com.example.other".parse().unwrap();
+    let of_other = |mut located: Arc<Located>| {
+        match &mut Arc::make_mut(&mut located).object {
+            crate::inventory::Object::Release(release) => release.app = other.clone(),
+            crate::inventory::Object::Channel(channel) => channel.app = other.clone(),
+        }
+        located
+    };
+    let mut objects = vec![
+        release("r-1.0.0", "1.0.0"),
+        channel("c", "production", "1.0.0"),
+        of_other(release("o-1.0.0", "1.0.0")),
+        of_other(channel("o", "production", "1.0.0")),
+    ];
+    let mut state = all(&observed(&["1.0.0", "2.0.0"], &["1.0.0", "2.0.0"]));
+    state.apps.insert(other.clone(), ObservedApp::default());
+    let mut planner = Planner::default();
+    let first = planner.plan(&objects, &owner(), &state);
+    let again = planner.plan(&objects, &owner(), &state);
+    assert!(first.apps.iter().all(|(app, plan)| Arc::ptr_eq(plan, &again.apps[app])));
+
+    // A value of its own that says the same is the same.
+    for located in &mut objects {
+        *located = Arc::new(Located::clone(located));
+    }
+    objects[1] = channel("c", "production", "2.0.0");
+    objects.push(release("r-2.0.0", "2.0.0"));
+    let third = planner.plan(&objects, &owner(), &state);
+    assert!(Arc::ptr_eq(&first.apps[&other], &third.apps[&other]));
+    assert_eq!(served(&third.apps[&app()]).as_deref(), Some("2.0.0"));
+    // However it came about, a plan follows from what is declared and observed now, and from nothing else.
+    assert_eq!(third, Planner::default().plan(&objects, &owner(), &state));
+
+    state.apps.get_mut(&other).unwrap().record = Some(Arc::new(AppRecord::new(other.clone(), "default")));
+    let fourth = planner.plan(&objects, &owner(), &state);
+    assert!(Arc::ptr_eq(&third.apps[&app()], &fourth.apps[&app()]));
+    assert!(!Arc::ptr_eq(&third.apps[&other], &fourth.apps[&other]));
+    assert_eq!(planner.plan(&objects[..1], &owner(), &state).apps.len(), 1, "what is gone is forgotten");
 }

@@ -2,12 +2,13 @@ use super::*;
 use crate::{
     channel::{Access, Platforms, Strategy},
     digest::Digest,
+    observed::ObservedApp,
     record::{Binding, ChannelRecord, Zip},
     release::RollbackPolicy,
 };
 
-pub(crate) fn release(name: &str, version: &str) -> Located {
-    Located {
+pub(crate) fn release(name: &str, version: &str) -> Arc<Located> {
+    Arc::new(Located {
         object: Object::Release(Release {
             name: name.into(),
             app: "com.example.shop".parse().unwrap(),
@@ -24,13 +25,13 @@ pub(crate) fn release(name: &str, version: &str) -> Located {
         stale: false,
         held: false,
         refused: None,
-    }
+    })
 }
 
-pub(crate) fn channel(name: &str, channel: &str, target: &str) -> Located {
+pub(crate) fn channel(name: &str, channel: &str, target: &str) -> Arc<Located> {
     let line =
         Line { native: None, platforms: Platforms::ALL, target: target.to_owned().try_into().unwrap() };
-    Located {
+    Arc::new(Located {
         object: Object::Channel(Channel {
             name: name.into(),
             app: "com.example.shop".parse().unwrap(),
@@ -45,11 +46,11 @@ pub(crate) fn channel(name: &str, channel: &str, target: &str) -> Located {
         stale: false,
         held: false,
         refused: None,
-    }
+    })
 }
 
-fn edit(mut located: Located, edit: impl FnOnce(&mut Channel)) -> Located {
-    if let Object::Channel(channel) = &mut located.object {
+pub(crate) fn edit(mut located: Arc<Located>, edit: impl FnOnce(&mut Channel)) -> Arc<Located> {
+    if let Object::Channel(channel) = &mut Arc::make_mut(&mut located).object {
         edit(channel);
     }
     located
@@ -63,6 +64,13 @@ fn codes(resolved: &Resolved<'_>) -> Vec<Code> {
     resolved.problems.iter().map(|p| p.code).collect()
 }
 
+/// What is observed when this is an app's record.
+fn recorded(record: AppRecord) -> Observed {
+    let app = record.app.clone();
+    let observed = ObservedApp { record: Some(Arc::new(record)), ..ObservedApp::default() };
+    Observed { apps: BTreeMap::from([(app, observed)]) }
+}
+
 fn record() -> AppRecord {
     AppRecord::new("com.example.shop".parse().unwrap(), "default")
 }
@@ -70,7 +78,7 @@ fn record() -> AppRecord {
 #[test]
 fn a_clean_tree_has_no_problems() {
     let objects = [release("r", "1.0.0"), channel("c", "production", "1.0.0")];
-    let resolved = resolve(&objects, &owner(&[]), &BTreeMap::new());
+    let resolved = resolve(&objects, &owner(&[]), &Observed::default());
     assert_eq!(codes(&resolved), []);
     let app = &resolved.apps["com.example.shop"];
     assert_eq!((app.releases.len(), app.channels.len()), (1, 1));
@@ -86,14 +94,13 @@ fn apps_are_owned() {
         (&["org.*"], false),
         (&["com.example.shop2", "com.*.other"], false),
     ] {
-        let resolved = resolve(&objects, &owner(apps), &BTreeMap::new());
+        let resolved = resolve(&objects, &owner(apps), &Observed::default());
         assert_eq!(resolved.problems.is_empty(), allowed, "{apps:?}");
         assert_eq!(resolved.apps.len(), usize::from(allowed));
     }
     let mut other = record();
     other.owner = "team/other".into();
-    let records = BTreeMap::from([(other.app.clone(), other)]);
-    assert_eq!(codes(&resolve(&objects, &owner(&[]), &records)), [Code::AppNotAllowed]);
+    assert_eq!(codes(&resolve(&objects, &owner(&[]), &recorded(other))), [Code::AppNotAllowed]);
 }
 
 #[test]
@@ -104,7 +111,7 @@ fn of_two_claims_the_served_one_wins_else_the_lower_name() {
         channel("x", "p", "1.0.0"),
         channel("y", "p", "1.0.0"),
     ];
-    let resolved = resolve(&objects, &owner(&[]), &BTreeMap::new());
+    let resolved = resolve(&objects, &owner(&[]), &Observed::default());
     assert_eq!(codes(&resolved), [Code::VersionConflict, Code::ChannelConflict]);
     assert_eq!(resolved.problems[0].at.file, "b.yaml");
     assert_eq!(resolved.problems[1].at.file, "y.yaml");
@@ -116,7 +123,7 @@ fn of_two_claims_the_served_one_wins_else_the_lower_name() {
     served
         .channels
         .insert("p".parse().unwrap(), ChannelRecord { name: "y".into(), ..ChannelRecord::default() });
-    let resolved = resolve(&objects, &owner(&[]), &BTreeMap::from([(served.app.clone(), served)]));
+    let resolved = resolve(&objects, &owner(&[]), &recorded(served));
     let app = &resolved.apps["com.example.shop"];
     assert_eq!(app.releases[&"1.0.0".parse().unwrap()].0.name, "b");
     assert_eq!(app.channels[&"p".parse::<ChannelName>().unwrap()].channel.name, "y");
@@ -125,9 +132,9 @@ fn of_two_claims_the_served_one_wins_else_the_lower_name() {
 #[test]
 fn duplicate_names_keep_the_first() {
     let mut second = release("r", "2.0.0");
-    second.at.file = "z.yaml".into();
+    Arc::make_mut(&mut second).at.file = "z.yaml".into();
     let objects = [second, release("r", "1.0.0")];
-    let resolved = resolve(&objects, &owner(&[]), &BTreeMap::new());
+    let resolved = resolve(&objects, &owner(&[]), &Observed::default());
     assert_eq!(codes(&resolved), [Code::DuplicateName]);
     assert_eq!(resolved.problems[0].at.file, "z.yaml");
 }
@@ -142,24 +149,24 @@ fn one_public_channel_per_platform() {
         })
     };
     let divided = [public("a", vec![Ios]), public("b", vec![Android])];
-    assert_eq!(codes(&resolve(&divided, &owner(&[]), &BTreeMap::new())), []);
+    assert_eq!(codes(&resolve(&divided, &owner(&[]), &Observed::default())), []);
 
     let clash = [public("a", vec![Ios, Android]), public("b", vec![Android])];
-    let resolved = resolve(&clash, &owner(&[]), &BTreeMap::new());
+    let resolved = resolve(&clash, &owner(&[]), &Observed::default());
     assert_eq!(codes(&resolved), [Code::PublicChannelConflict]);
     assert_eq!(resolved.problems[0].at.file, "b.yaml");
 
     let mut served = record();
     let b = ChannelRecord { name: "b".into(), public: true, ..ChannelRecord::default() };
     served.channels.insert("b".parse().unwrap(), b);
-    let resolved = resolve(&clash, &owner(&[]), &BTreeMap::from([(served.app.clone(), served)]));
+    let resolved = resolve(&clash, &owner(&[]), &recorded(served));
     assert_eq!(resolved.problems[0].at.file, "a.yaml", "what is served already wins");
 }
 
 #[test]
 fn references_and_requirements() {
     let missing = [channel("c", "p", "1.0.0"), release("r", "0.9.0")];
-    let resolved = resolve(&missing, &owner(&[]), &BTreeMap::new());
+    let resolved = resolve(&missing, &owner(&[]), &Observed::default());
     assert_eq!(codes(&resolved), [Code::ReleaseNotFound]);
     assert!(resolved.problems[0].message.contains("0.9.0"), "{}", resolved.problems[0].message);
 
@@ -180,7 +187,7 @@ fn references_and_requirements() {
             }),
             release("r", "2.0.0"),
         ];
-        let found = codes(&resolve(&objects, &owner(&[]), &BTreeMap::new()));
+        let found = codes(&resolve(&objects, &owner(&[]), &Observed::default()));
         assert_eq!(found == [Code::ReleaseUnsatisfiable], expected, "{line:?} {policy:?} {under} {found:?}");
     }
 }

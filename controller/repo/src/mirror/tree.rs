@@ -169,17 +169,12 @@ impl Reader {
 
     /// What is at `path` of a commit; nothing when there is nothing. The empty path is the root folder.
     pub fn find(&self, commit: CommitId, path: &str) -> Result<Option<Entry>, ReadError> {
-        let parts = paths::parts(path)?;
-        let mut entry = Entry { path: String::new(), kind: Kind::Tree, oid: self.commit(commit)?.tree };
-        for part in parts {
-            if entry.kind != Kind::Tree {
-                return Ok(None);
-            }
-            let children = self.children(entry.oid)?;
-            let Some(child) = named(&children, part) else { return Ok(None) };
-            entry = Entry { path: join(&entry.path, part), kind: child.kind, oid: child.oid };
-        }
-        Ok(Some(entry))
+        self.finder(commit)?.find(path)
+    }
+
+    /// Finds many paths of one commit.
+    pub fn finder(&self, commit: CommitId) -> Result<Finder<'_>, ReadError> {
+        Ok(Finder { reader: self, root: self.commit(commit)?.tree, last: None })
     }
 
     /// Everything below the folder `under` of a commit, in order of paths, that `filter` wants. `descend` is asked for
@@ -249,6 +244,41 @@ impl Reader {
             }
         }
         Ok(())
+    }
+}
+
+/// Finds paths of one commit. Thousands of bundles lie in few folders: the last folder is kept at hand.
+#[derive(Debug)]
+pub struct Finder<'r> {
+    reader: &'r Reader,
+    root: ObjectId,
+    last: Option<(String, Arc<[Child]>)>,
+}
+
+impl Finder<'_> {
+    /// What is at `path`; nothing when there is nothing. The empty path is the root folder.
+    pub fn find(&mut self, path: &str) -> Result<Option<Entry>, ReadError> {
+        let mut parts = paths::parts(path)?;
+        let Some(name) = parts.pop() else {
+            return Ok(Some(Entry { path: String::new(), kind: Kind::Tree, oid: self.root }));
+        };
+        let folder = parts.join("/");
+        if self.last.as_ref().is_none_or(|(last, _)| *last != folder) {
+            let mut children = self.reader.children(self.root)?;
+            for part in parts {
+                let Some(child) = named(&children, part).filter(|child| child.is_tree()) else {
+                    return Ok(None);
+                };
+                children = self.reader.children(child.oid)?;
+            }
+            self.last = Some((folder, children));
+        }
+        let (folder, children) = self.last.as_ref().expect("it was set above");
+        Ok(named(children, name).map(|child| Entry {
+            path: join(folder, name),
+            kind: child.kind,
+            oid: child.oid,
+        }))
     }
 }
 

@@ -9,7 +9,8 @@ use anyhow::Context as _;
 use sluice_bundle::Limits;
 use sluice_core::{
     diagnostic::{Code, Diagnostic, Severity},
-    inventory::{FileEntry, Object, leave_out_bundles},
+    inventory::{FileEntries, Object, leave_out_bundles},
+    observed::Observed,
     release::Source,
     resolve::{Owner, resolve},
 };
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &ValidateArgs) -> anyhow::Result<u8> {
     let mut problems: Vec<Diagnostic> = files.values().flat_map(|file| &file.problems).cloned().collect();
     let owner = Owner { name: "default".into(), apps: args.apps.clone() };
     let objects = files.values().flat_map(|file| &file.objects);
-    problems.extend(resolve(objects, &owner, &BTreeMap::new()).problems);
+    problems.extend(resolve(objects, &owner, &Observed::default()).problems);
     problems.extend(bundles(&tree, &files));
     if let Some(revision) = &args.base {
         problems.extend(base::burnt(&tree, &files, revision)?);
@@ -69,7 +70,7 @@ impl Tree {
 }
 
 /// Problems of the bundles that are in the tree: missing, or such that phones could not install them.
-fn bundles(tree: &Tree, files: &BTreeMap<String, FileEntry>) -> Vec<Diagnostic> {
+fn bundles(tree: &Tree, files: &FileEntries) -> Vec<Diagnostic> {
     let mut seen: BTreeMap<&str, Option<(Code, String)>> = BTreeMap::new();
     let mut problems = Vec::new();
     for located in files.values().flat_map(|file| &file.objects) {
@@ -83,7 +84,7 @@ fn bundles(tree: &Tree, files: &BTreeMap<String, FileEntry>) -> Vec<Diagnostic> 
     problems
 }
 
-fn summary(files: &BTreeMap<String, FileEntry>, errors: usize, warnings: usize) -> String {
+fn summary(files: &FileEntries, errors: usize, warnings: usize) -> String {
     let objects = files.values().flat_map(|file| &file.objects);
     let (releases, channels) = objects.fold((0, 0), |(r, c), located| match located.object {
         Object::Release(_) => (r + 1, c),

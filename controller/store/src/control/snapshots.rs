@@ -50,7 +50,7 @@ impl BundleStore {
     pub async fn publish(
         &self,
         epoch: u64,
-        changes: &BTreeMap<AppId, Option<Shard>>,
+        changes: &BTreeMap<AppId, Option<Arc<Shard>>>,
         now: Timestamp,
     ) -> Result<Published, ControlError> {
         let _turn = self.publishing.lock().await;
@@ -142,11 +142,11 @@ impl BundleStore {
     /// Writes the shards, once each, and returns what the root shall say.
     async fn put_shards(
         &self,
-        changes: &BTreeMap<AppId, Option<Shard>>,
+        changes: &BTreeMap<AppId, Option<Arc<Shard>>>,
     ) -> Result<BTreeMap<AppId, Option<Digest>>, ControlError> {
         // Encoded before the first await, so that the future borrows nothing of the shards.
         let encoded: Vec<(AppId, Option<Vec<u8>>)> =
-            changes.iter().map(|(app, shard)| (app.clone(), shard.as_ref().map(encode))).collect();
+            changes.iter().map(|(app, shard)| (app.clone(), shard.as_deref().map(encode))).collect();
         let mut writes = stream::iter(encoded)
             .map(|(app, bytes)| async move {
                 let Some(bytes) = bytes else { return Ok((app, None)) };

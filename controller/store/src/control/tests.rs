@@ -70,8 +70,8 @@ fn shard(id: &str, release: &str) -> Shard {
     }
 }
 
-fn change(id: &str, release: &str) -> BTreeMap<AppId, Option<Shard>> {
-    [(app(id), Some(shard(id, release)))].into()
+fn change(id: &str, release: &str) -> BTreeMap<AppId, Option<Arc<Shard>>> {
+    [(app(id), Some(Arc::new(shard(id, release))))].into()
 }
 
 fn served(snapshot: &Snapshot, id: &str) -> Option<String> {
@@ -529,7 +529,7 @@ async fn a_former_leader_writes_nothing_over_a_later_one() {
         let shop = app("com.example.shop");
         former.claim(&shop, "o").await.unwrap();
         let seen = former.put_document(old, "o", &json!(1), None).await.unwrap();
-        let changes = [(shop.clone(), Some(shard("com.example.shop", "1.0.0")))].into();
+        let changes = [(shop.clone(), Some(Arc::new(shard("com.example.shop", "1.0.0"))))].into();
         former.publish(old, &changes, now).await.unwrap();
 
         // A clock that runs behind makes no earlier term.

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use sluice_bundle::{Limits, Packed, pack};
 use sluice_core::{
     diagnostic::{Code, Diagnostic},
-    inventory::{FileEntry, Located, Object},
-    plan::ReleaseId,
+    inventory::{FileEntries, Located, Object},
+    observed::ReleaseId,
     release::{Release, Source},
 };
 use sluice_engine::{Folder, files_of_commit, from_git};
@@ -16,11 +16,7 @@ use sluice_repo::{CommitId, Reader};
 use super::{Tree, disk};
 
 /// Releases of `files` whose version had other bytes in `revision`.
-pub(super) fn burnt(
-    tree: &Tree,
-    files: &BTreeMap<String, FileEntry>,
-    revision: &str,
-) -> anyhow::Result<Vec<Diagnostic>> {
+pub(super) fn burnt(tree: &Tree, files: &FileEntries, revision: &str) -> anyhow::Result<Vec<Diagnostic>> {
     let (reader, _) = Reader::discover(&tree.root)
         .with_context(|| format!("--base needs a Git repository, and {} is in none", tree.root.display()))?;
     let commit = reader.resolve(revision).context("--base")?;
@@ -43,12 +39,12 @@ pub(super) fn burnt(
     Ok(problems)
 }
 
-fn releases(files: &BTreeMap<String, FileEntry>) -> BTreeMap<ReleaseId, (&Release, &Located)> {
+fn releases(files: &FileEntries) -> BTreeMap<ReleaseId, (&Release, &Located)> {
     let objects = files.values().flat_map(|file| &file.objects);
     objects
         .filter_map(|located| match &located.object {
             Object::Release(release) => {
-                Some(((release.app.clone(), release.version.clone()), (release, located)))
+                Some(((release.app.clone(), release.version.clone()), (release, &**located)))
             }
             Object::Channel(_) => None,
         })

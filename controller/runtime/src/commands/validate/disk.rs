@@ -1,23 +1,26 @@
 //! The files of a directory, read as the engine reads those of a commit.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File},
     io::Read,
     path::Path,
+    sync::Arc,
 };
 
 use anyhow::Context as _;
 use sluice_bundle::{BundleError, FileMeta, Files, Limits, ZipFiles, check};
-use sluice_core::{diagnostic::Code, inventory::FileEntry};
+use sluice_core::{
+    diagnostic::Code,
+    inventory::{FileEntries, FileEntry},
+};
 use sluice_manifest::{Unread, is_candidate, limits::FILE_BYTES, parse_file};
 use walkdir::{DirEntry, WalkDir};
 
 use super::Tree;
 
 /// Every file that declares something of ours, or fails to.
-pub(super) fn files(tree: &Tree) -> anyhow::Result<BTreeMap<String, FileEntry>> {
-    let mut files = BTreeMap::new();
+pub(super) fn files(tree: &Tree) -> anyhow::Result<FileEntries> {
+    let mut files = FileEntries::new();
     let start = tree.root.join(&tree.folder);
     for entry in
         WalkDir::new(&start).sort_by_file_name().into_iter().filter_entry(|e| e.file_name() != ".git")
@@ -25,7 +28,7 @@ pub(super) fn files(tree: &Tree) -> anyhow::Result<BTreeMap<String, FileEntry>> 
         let entry = entry.context("cannot read the directory")?;
         let Some(path) = relative(&tree.root, entry.path()) else { continue };
         if let Some(file) = read(&entry, &path)? {
-            files.insert(path, file);
+            files.insert(path, Arc::new(file));
         }
     }
     Ok(files)

@@ -1,0 +1,60 @@
+//! What was observed outside Git's documents, app by app: what a plan is made from beside what is declared.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    diagnostic::Diagnostic,
+    ids::{AppId, Version},
+    record::AppRecord,
+    snapshot::Shard,
+};
+
+/// An app's version, the key of everything that is known about a release.
+pub type ReleaseId = (AppId, Version);
+
+/// Everything that was observed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// By app.
+    pub apps: BTreeMap<AppId, ObservedApp>,
+}
+
+impl Observed {
+    /// The record of an app, when there is one.
+    pub fn record(&self, app: &AppId) -> Option<&AppRecord> {
+        self.apps.get(app)?.record.as_deref()
+    }
+}
+
+/// What was observed of one app. Cheap to clone and, as long as nothing changes, to compare.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObservedApp {
+    /// Its record.
+    pub record: Option<Arc<AppRecord>>,
+    /// The shard that was published for it last.
+    pub shard: Option<Arc<Shard>>,
+    /// What the commit has at each path that a bundle is made from. A path that is not here was not looked at.
+    pub paths: Arc<BTreeMap<String, Found>>,
+    /// Why bundles could not be made.
+    pub failures: BTreeMap<Version, Failure>,
+}
+
+/// What a commit has at the path of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// A folder or a file of this object id.
+    Object(String),
+    /// Something that is neither: a symbolic link or a submodule.
+    Other,
+    /// Nothing.
+    Nothing,
+}
+
+/// Why a bundle could not be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The source that failed; another one is tried again.
+    pub source: String,
+    /// What is wrong.
+    pub problem: Diagnostic,
+}
