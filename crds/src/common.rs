@@ -67,6 +67,14 @@ pub enum ConditionStatus {
     Unknown,
 }
 
+/// The rule of a status that carries a term: it never goes back.
+pub(crate) fn term_rules() -> serde_json::Value {
+    serde_json::json!([{
+        "rule": "!has(oldSelf.epoch) || (has(self.epoch) && self.epoch >= oldSelf.epoch)",
+        "message": crate::LATER_LEADER,
+    }])
+}
+
 pub(crate) const fn yes() -> bool {
     true
 }

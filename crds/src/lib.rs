@@ -51,6 +51,13 @@ pub const PATH_ANNOTATION: &str = "sluice.dev/path";
 /// cluster on purpose although Git declares them. What they served ends.
 pub const CONFIRM_DELETE_ANNOTATION: &str = "sluice.dev/confirmDeletion";
 
+/// What the API server says when a status is written by a leader of an earlier term than the one it shows.
+pub const LATER_LEADER: &str = "a later leader has written this status";
+
+/// The last term that a status can show. Terms begin at seconds since 1970, and this is the last second of the year 9999:
+/// nobody can use terms up by a slip.
+pub const LAST_TERM: i64 = 253_402_300_799;
+
 /// The definitions of all four kinds, as they are installed.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     [Channel::crd(), Release::crd(), Repository::crd(), Rollback::crd()]

@@ -6,7 +6,10 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{APP, Condition, HTTPS, SHA256, VERSION, not_observed};
+use crate::{
+    LAST_TERM,
+    common::{APP, Condition, HTTPS, SHA256, VERSION, not_observed, term_rules},
+};
 
 /// One immutable bundle of one app, with a version and what it requires. App, version and bundle never change:
 /// publish a new version instead.
@@ -146,16 +149,14 @@ pub enum RollbackPolicy {
 /// What was observed of a Release.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [
-    {"rule": "!has(oldSelf.epoch) || (has(self.epoch) && self.epoch >= oldSelf.epoch)", "message": "a later leader has written this status"}
-]))]
+#[schemars(extend("x-kubernetes-validations" = term_rules()))]
 pub struct ReleaseStatus {
     /// Generation of the spec that was last handled in full.
     #[serde(default = "not_observed")]
     pub observed_generation: i64,
     /// Term of the leader that wrote this; a former leader is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = LAST_TERM))]
     pub epoch: Option<i64>,
     /// Conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

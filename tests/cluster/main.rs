@@ -10,3 +10,4 @@ mod people;
 mod restore;
 mod rights;
 mod support;
+mod terms;

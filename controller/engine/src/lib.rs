@@ -117,8 +117,17 @@ impl EngineError {
         }
     }
 
+    /// The term of the later leader that has taken over.
+    pub fn later_term(&self) -> Option<u64> {
+        match self {
+            Self::Store(ControlError::Superseded(root)) => Some(root.epoch),
+            Self::Store(ControlError::Deposed { found, .. }) => Some(*found),
+            _ => None,
+        }
+    }
+
     /// Whether a later leader has taken over, so that this one has nothing more to do.
     pub fn is_deposed(&self) -> bool {
-        matches!(self, Self::Store(ControlError::Superseded(_) | ControlError::Deposed { .. }))
+        self.later_term().is_some()
     }
 }

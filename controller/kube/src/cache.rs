@@ -22,7 +22,7 @@ use sluice_crds::{
 use sluice_engine::Unavailable;
 use tokio::sync::Notify;
 
-use crate::{by_object::ByObject, problem::Problem};
+use crate::{by_object::ByObject, problem::Problem, terms::Terms};
 
 /// An object as the cluster holds it.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +52,15 @@ impl Held {
     /// The Repository that it is applied for.
     pub(crate) fn repository(&self) -> Option<&str> {
         self.labels.get(REPOSITORY_LABEL).map(String::as_str)
+    }
+
+    /// The term of the leader that wrote its status.
+    pub(crate) fn term(&self) -> Option<i64> {
+        match &self.body {
+            Body::Release(body) => body.1.epoch,
+            Body::Channel(body) => body.1.epoch,
+            Body::Unreadable(_) => None,
+        }
     }
 
     /// The value that asks for a reconcile.
@@ -189,6 +198,8 @@ pub(crate) struct Cache {
     synced: [AtomicBool; 2],
     trouble: Mutex<[Option<Problem>; 2]>,
     writes: AtomicU64,
+    /// What status showed of leaders' terms.
+    pub(crate) terms: Terms,
 }
 
 fn slot(kind: Kind) -> usize {
@@ -211,6 +222,7 @@ impl Cache {
 
     /// Notes an object that a watch brought, unless a later version of it is known.
     pub(crate) fn note(&self, namespace: &str, held: Held) {
+        self.terms.saw(held.term());
         let space = self.namespace(namespace);
         let ours = space.is_writing(held.key.id());
         if let Some(matters) = space.put(held) {

@@ -24,7 +24,7 @@ use crate::{
     applied::Applied,
     cache::{lock, requested_at},
     credentials::CredentialsError,
-    objects::{Objects, STATUS_MANAGER, answer},
+    objects::{Objects, STATUS_MANAGER, answer, named},
     operator::{Shared, Statuses},
     plan::{Following, confirmed, name},
     report::Reporter,
@@ -147,7 +147,11 @@ impl Follow {
         let abort = AbortOnDrop(engine.abort_handle());
         let ended = tokio::select! {
             ended = &mut engine => match ended {
-                Ok(error) if error.is_deposed() => Ended::Deposed,
+                Ok(error) if error.is_deposed() => {
+                    let later = error.later_term().and_then(|term| i64::try_from(term).ok());
+                    self.shared.repositories.terms.saw(later);
+                    Ended::Deposed
+                }
                 Ok(error) => Ended::Trouble(error.into()),
                 Err(_) => Ended::Trouble(Trouble {
                     reason: "Internal",
@@ -350,6 +354,19 @@ impl Follow {
             Ok(written) => {
                 self.shared.repositories.wrote(written);
                 true
+            }
+            Err(problem) if problem.is_deposed() => {
+                tracing::warn!("a later leader writes status");
+                match answer(api.list(&named(&object.name_any()))).await {
+                    Ok(list) => {
+                        for newest in list.items {
+                            self.shared.repositories.wrote(newest);
+                        }
+                    }
+                    Err(problem) => tracing::debug!(?problem, "the later status could not be read"),
+                }
+                self.shared.deposed.cancel();
+                false
             }
             Err(problem) => {
                 tracing::debug!(?problem, "the status of a Repository could not be written");

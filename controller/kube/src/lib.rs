@@ -25,6 +25,7 @@ mod repositories;
 mod repository;
 pub mod review;
 mod status;
+mod terms;
 pub mod tunnel;
 mod watch;
 

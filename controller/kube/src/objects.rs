@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kube::{
     Api, Client,
-    api::{DeleteParams, Patch, PatchParams, Preconditions, ValidationDirective},
+    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions, ValidationDirective},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -82,6 +82,20 @@ impl Objects {
         }
     }
 
+    /// The leader's term that an object's status shows. It is listed by its name, for which the right to list will do.
+    pub(crate) async fn term(&self, key: &ObjectKey) -> Result<Option<i64>, Problem> {
+        let only = named(&key.name);
+        let found = match key.kind {
+            Kind::Release => {
+                answer(self.releases.list(&only)).await?.items.into_iter().next().map(|o| held(o).1)
+            }
+            Kind::Channel => {
+                answer(self.channels.list(&only)).await?.items.into_iter().next().map(|o| held(o).1)
+            }
+        };
+        Ok(found.and_then(|held| held.term()))
+    }
+
     /// Deletes exactly the object that is known, not one that somebody made since under its name.
     pub(crate) async fn delete(&self, held: &Held) -> Result<(), Problem> {
         let preconditions = Preconditions { uid: Some(held.uid.clone()), resource_version: None };
@@ -97,6 +111,11 @@ impl Objects {
             other => other,
         }
     }
+}
+
+/// Lists one object.
+pub(crate) fn named(name: &str) -> ListParams {
+    ListParams::default().fields(&format!("metadata.name={name}"))
 }
 
 /// The answer to a request, in time.

@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -38,8 +38,12 @@ use crate::{
     watch::{Scope, watch},
 };
 
-/// After a term could not be begun.
+/// After a term could not be begun, or was ended by a later one.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Longest pause after terms that end again and again.
+const LONGEST: Duration = Duration::from_secs(30);
+/// A term of this length was no failure.
+const LASTED: Duration = Duration::from_mins(1);
 
 /// What an operator works with.
 #[derive(Clone)]
@@ -207,6 +211,7 @@ impl Operator {
         watches.spawn(async move { repositories.watch(watched, within).await });
 
         let election = Election::new(client.clone(), parts.lease.clone());
+        let mut calm = Duration::ZERO;
         while !stop.is_cancelled() {
             let trouble = |why: Option<String>| {
                 let mut lease = lock(&health.0.lease);
@@ -221,25 +226,37 @@ impl Operator {
             };
             tracing::info!(identity = parts.lease.identity, "this replica leads");
             let lost = leadership.lost().clone();
-            tokio::select! {
-                () = term(&parts, &health) => {}
-                () = lost.cancelled() => {}
-                () = stop.cancelled() => {}
-            }
+            let began = Instant::now();
+            let deposed = tokio::select! {
+                () = term(&parts, &health) => true,
+                () = lost.cancelled() => false,
+                () = stop.cancelled() => false,
+            };
             // What the term's futures did has ended with them.
             health.0.leads.store(false, Ordering::Release);
             parts.status.store(Arc::default());
             tracing::info!(identity = parts.lease.identity, "this replica leads no more");
             parts.fleet.close().await;
             leadership.release().await;
+            if deposed {
+                calm = pause(calm, began.elapsed());
+                tokio::select! { () = tokio::time::sleep(calm) => {}, () = stop.cancelled() => {} }
+            }
         }
     }
+}
+
+/// How long a replica that found a later term than its own stands back: longer each time, unless the term had lasted.
+fn pause(before: Duration, lasted: Duration) -> Duration {
+    if lasted > LASTED { AGAIN } else { (before * 2).clamp(AGAIN, LONGEST) }
 }
 
 /// What a leader does. Returns when a later leader has taken over.
 async fn term(parts: &OperatorParts, health: &Health) {
     let epoch = loop {
-        match parts.store.begin_term(Timestamp::now()).await {
+        // What the cluster shows may be later than what a restored store knows.
+        let shown = health.0.cache.terms.highest().max(health.0.repositories.terms.highest());
+        match parts.store.begin_term(Timestamp::now(), shown).await {
             Ok(epoch) => break epoch,
             Err(error) => {
                 tracing::warn!(%error, "the term cannot begin: the bundle store does not answer");
@@ -325,4 +342,21 @@ async fn term(parts: &OperatorParts, health: &Health) {
 struct Follower {
     object: tokio::sync::watch::Receiver<Arc<sluice_crds::Repository>>,
     task: tokio::task::AbortHandle,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_that_end_at_once_do_not_follow_each_other_at_once() {
+        let mut calm = Duration::ZERO;
+        let mut all = Vec::new();
+        for _ in 0..8 {
+            calm = pause(calm, Duration::from_secs(2));
+            all.push(calm.as_secs());
+        }
+        assert_eq!(all, [1, 2, 4, 8, 16, 30, 30, 30]);
+        assert_eq!(pause(calm, Duration::from_mins(2)), AGAIN);
+    }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use kube::Error;
 use sluice_core::diagnostic::Code;
+use sluice_crds::LATER_LEADER;
 
 /// Why a request about one object failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,11 @@ impl Problem {
             _ => Code::ApplyRejected,
         };
         Self::Refused(code, message)
+    }
+
+    /// Whether a status was refused because it shows a later term than the writer's.
+    pub(crate) fn is_deposed(&self) -> bool {
+        matches!(self, Self::Refused(_, message) if message.contains(LATER_LEADER))
     }
 }
 

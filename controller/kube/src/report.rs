@@ -164,7 +164,7 @@ impl Reporter {
                     tracing::debug!(message, "status could not be written");
                     swept = Swept::Away;
                 }
-                Err(Problem::Refused(_, message)) if message.contains("a later leader has written") => {
+                Err(problem) if problem.is_deposed() => {
                     tracing::warn!("a later leader writes status");
                     return Swept::Deposed;
                 }
@@ -271,7 +271,14 @@ impl Reporter {
 
     async fn write(&self, write: Write) -> Result<(), Problem> {
         let Write { held, patch, event } = write;
-        let written = self.objects.status(&held.key, &patch).await?;
+        let written = match self.objects.status(&held.key, &patch).await {
+            Err(problem) if problem.is_deposed() => {
+                // The watch may be behind; the next term has to be above this one.
+                self.cache.terms.saw(self.objects.term(&held.key).await?);
+                return Err(problem);
+            }
+            written => written?,
+        };
         self.cache.wrote(&self.objects.namespace, written);
         if let Some(event) = event {
             let uid = Some(held.uid.clone());

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use crate::{
     cache::lock,
     plan::name,
+    terms::Terms,
     watch::{Scope, events, problem},
 };
 
@@ -22,6 +23,8 @@ pub(crate) struct Repositories {
     known: Mutex<BTreeMap<String, watch::Sender<Arc<Repository>>>>,
     trouble: Mutex<Option<String>>,
     listed: Mutex<bool>,
+    /// What status showed of leaders' terms.
+    pub(crate) terms: Terms,
     /// One came or went.
     pub(crate) changed: Notify,
 }
@@ -34,6 +37,7 @@ impl Repositories {
 
     /// Notes one that this program wrote, or that the watch brought.
     pub(crate) fn wrote(&self, repository: Repository) {
+        self.terms.saw(repository.status.as_ref().and_then(|status| status.epoch));
         let name = name(&repository);
         let mut known = lock(&self.known);
         let repository = Arc::new(repository);

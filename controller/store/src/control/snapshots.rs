@@ -93,13 +93,15 @@ impl BundleStore {
     }
 
     /// Begins a leader's term: publishes what stands under a new epoch, which is above every earlier one whatever a
-    /// clock says. From then on nobody of an earlier term can publish (rule 3).
-    pub async fn begin_term(&self, now: Timestamp) -> Result<u64, ControlError> {
+    /// clock says, and above `shown`, the latest that was seen elsewhere. From then on nobody of an earlier term can
+    /// publish (rule 3).
+    pub async fn begin_term(&self, now: Timestamp, shown: u64) -> Result<u64, ControlError> {
         let seconds = u64::try_from(now.as_second()).unwrap_or(0);
         for _ in 0..ATTEMPTS {
             let standing = self.root().await?.map_or(0, |(root, _)| root.epoch);
-            // Seconds, so that a store that was restored from a backup is ahead of what the lost one said.
-            let epoch = standing.saturating_add(1).max(seconds);
+            // Seconds, so that a store that was restored from a backup is ahead of what the lost one said, as far as
+            // clocks were right.
+            let epoch = standing.max(shown).saturating_add(1).max(seconds);
             match self.publish(epoch, &BTreeMap::new(), now).await {
                 // Written by us, or nobody has that term.
                 Ok(Published { changed: true, .. }) => return Ok(epoch),

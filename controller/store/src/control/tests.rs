@@ -525,7 +525,7 @@ async fn a_former_leader_writes_nothing_over_a_later_one() {
     for objects in stores().await.all {
         let (former, later) = (open(&objects).await, open(&objects).await);
         let now = Timestamp::from_second(1_000).unwrap();
-        let old = former.begin_term(now).await.unwrap();
+        let old = former.begin_term(now, 0).await.unwrap();
         let shop = app("com.example.shop");
         former.claim(&shop, "o").await.unwrap();
         let seen = former.put_document(old, "o", &json!(1), None).await.unwrap();
@@ -533,7 +533,7 @@ async fn a_former_leader_writes_nothing_over_a_later_one() {
         former.publish(old, &changes, now).await.unwrap();
 
         // A clock that runs behind makes no earlier term.
-        let new = later.begin_term(Timestamp::UNIX_EPOCH).await.unwrap();
+        let new = later.begin_term(Timestamp::UNIX_EPOCH, 0).await.unwrap();
         assert!(new > old);
         let add = |text: &'static str| {
             move |record: &mut AppRecord| {
@@ -563,11 +563,25 @@ async fn a_former_leader_writes_nothing_over_a_later_one() {
     }
 }
 
+/// A store from an older backup, after a leader whose clock ran ahead: what that one wrote elsewhere still shows.
+#[tokio::test]
+async fn a_term_is_above_what_was_seen_elsewhere() {
+    for objects in stores().await.all {
+        let store = open(&objects).await;
+        let now = Timestamp::from_second(1_000).unwrap();
+        assert_eq!(store.begin_term(now, 0).await.unwrap(), 1_000);
+        assert_eq!(store.begin_term(now, 5_000).await.unwrap(), 5_001);
+        // What is published counts as well, and does not fall back.
+        assert_eq!(store.begin_term(now, 3_000).await.unwrap(), 5_002);
+        assert_eq!(store.root().await.unwrap().unwrap().0.epoch, 5_002);
+    }
+}
+
 #[tokio::test]
 async fn of_two_that_begin_a_term_at_once_each_gets_its_own() {
     for objects in stores().await.all {
         let now = Timestamp::from_second(1_000).unwrap();
-        let begin = async || open(&objects).await.begin_term(now).await.unwrap();
+        let begin = async || open(&objects).await.begin_term(now, 0).await.unwrap();
         let (a, b, c) = tokio::join!(begin(), begin(), begin());
         let terms: std::collections::BTreeSet<u64> = [a, b, c].into();
         assert_eq!(terms.len(), 3, "{terms:?}");
