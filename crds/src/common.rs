@@ -1,5 +1,7 @@
 //! What several kinds have in common.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,8 @@ pub(crate) const TARGET: &str =
     r"^(builtin|(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?)$";
 /// A duration: numbers with units, the largest first, such as `1h30m`.
 pub(crate) const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$";
+/// A duration, or `Forever`.
+pub(crate) const DURATION_OR_FOREVER: &str = r"^(Forever|([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+)$";
 /// 64 lower-case hexadecimal characters.
 pub(crate) const SHA256: &str = "^[0-9a-f]{64}$";
 /// The name of a Kubernetes object.
@@ -65,6 +69,28 @@ pub enum ConditionStatus {
     False,
     /// Not known.
     Unknown,
+}
+
+/// Reads a duration as the resources write it: numbers with the units d, h, m, s and ms, such as `1h30m`. `None`: it is
+/// not one.
+pub fn duration(text: &str) -> Option<Duration> {
+    let (mut rest, mut seconds) = (text, 0.0);
+    while !rest.is_empty() {
+        let (number, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.')?);
+        let (unit, length) = match tail.as_bytes() {
+            [b'm', b's', ..] => (0.001, 2),
+            [b's', ..] => (1.0, 1),
+            [b'm', ..] => (60.0, 1),
+            [b'h', ..] => (3_600.0, 1),
+            [b'd', ..] => (86_400.0, 1),
+            _ => return None,
+        };
+        let well = number.starts_with(|c: char| c.is_ascii_digit())
+            && number.ends_with(|c: char| c.is_ascii_digit());
+        seconds += number.parse::<f64>().ok().filter(|_| well)? * unit;
+        rest = &tail[length..];
+    }
+    if text.is_empty() { None } else { Duration::try_from_secs_f64(seconds).ok() }
 }
 
 /// The rule of a status that carries a term: it never goes back.

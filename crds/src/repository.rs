@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     LAST_TERM,
-    common::{APP, Condition, DURATION, SecretReference, not_observed, term_rules},
+    common::{APP, Condition, DURATION, DURATION_OR_FOREVER, SecretReference, not_observed, term_rules},
 };
 
 mod reserved;
@@ -98,6 +98,12 @@ pub struct RepositorySpec {
     /// Who applies the resources. `External`: another tool does, and the commit is only compared with what is applied.
     #[serde(default)]
     pub apply: Apply,
+    /// With `apply: External`: how long a channel that was deleted from the cluster, and not from Git, goes on being
+    /// served, such as `7d`. `0s`: it ends at once. `Forever`: only Git ends it, or the annotation
+    /// `sluice.dev/confirmDeletion`.
+    #[serde(default = "one_week")]
+    #[schemars(length(min = 2, max = 32), regex(pattern = DURATION_OR_FOREVER))]
+    pub deletion_grace_period: String,
     /// How rollbacks are written back.
     pub write: Write,
     /// Notifications of pushes. Reserved: not supported yet.
@@ -128,6 +134,10 @@ fn whole_tree() -> String {
 
 fn one_minute() -> String {
     "60s".into()
+}
+
+fn one_week() -> String {
+    "7d".into()
 }
 
 /// What is followed in a repository.
@@ -226,6 +236,10 @@ pub struct RepositoryStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
     pub history: Vec<AppliedRevision>,
+    /// With `apply: External`: channels that were deleted from the cluster, and not from Git, and go on being served.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "atomic"))]
+    pub deleted_channels: Vec<DeletedChannel>,
     /// When the remote had last answered, as this status was written, RFC 3339. It is not written at every answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), extend("format" = "date-time"))]
@@ -246,6 +260,28 @@ pub struct AppliedRevision {
     /// When it was applied, RFC 3339.
     #[schemars(length(max = 64), extend("format" = "date-time"))]
     pub time: String,
+}
+
+/// A channel that goes on being served without its object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletedChannel {
+    /// Name that the object had.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// The app.
+    #[schemars(length(max = 128))]
+    pub app: String,
+    /// The name under which devices ask for it.
+    #[schemars(length(max = 63))]
+    pub channel: String,
+    /// When a leader first saw that it was gone, RFC 3339.
+    #[schemars(length(max = 64), extend("format" = "date-time"))]
+    pub since: String,
+    /// When it ends, RFC 3339; never when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("format" = "date-time"))]
+    pub until: Option<String>,
 }
 
 /// An app that is taken over from another Repository.

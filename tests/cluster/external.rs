@@ -1,11 +1,14 @@
 //! `apply: External`: another tool applies the objects, and Sluice writes no spec.
 
+use std::time::{Duration, Instant};
+
+use k8s_openapi::{api::events::v1::Event, jiff::Timestamp};
 use kube::{
     Api,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use sluice_crds::{Channel, Release, Repository};
+use sluice_crds::{Channel, Release, Repository, repository::DeletedChannel};
 use sluice_repo::testing::Changes;
 
 use crate::support::{LIMIT, Operator, Phone, World, channel, release, shop, until};
@@ -21,9 +24,15 @@ async fn apply(world: &World, documents: &[String]) {
 }
 
 async fn world() -> (World, Operator) {
+    world_with(json!({})).await
+}
+
+/// The same with more fields of the Repository.
+async fn world_with(mut more: Value) -> (World, Operator) {
     let world = World::empty().await;
     world.upstream.commit(shop());
-    world.follow(json!({ "apply": "External" })).await;
+    more["apply"] = "External".into();
+    world.follow(more).await;
     let operator = world.operator().await;
     (world, operator)
 }
@@ -79,6 +88,7 @@ async fn deletion_behind_gits_back_keeps_serving() {
     })
     .await;
     assert!(repository.contains("sluice.dev/confirmDeletion"), "{repository}");
+    assert!(repository.contains("it is served until 20"), "{repository}");
     assert_eq!(operator.answers(&Phone::new(1)).await["version"], "1.1.0");
     // Somebody means it.
     let patch: Value =
@@ -89,6 +99,82 @@ async fn deletion_behind_gits_back_keeps_serving() {
         if answer["error"] == "no_channel" { Ok(()) } else { Err(answer) }
     })
     .await;
+}
+
+/// Waits until the Repository lists so many channels that are served without their objects.
+async fn deleted(world: &World, count: usize) -> Vec<DeletedChannel> {
+    until(LIMIT, &format!("{count} channels are listed as deleted"), async || {
+        let status = world.api::<Repository>().get("shop").await.unwrap().status.unwrap();
+        if status.deleted_channels.len() == count { Ok(status.deleted_channels) } else { Err(status) }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_of_a_deletion_is_remembered_over_restarts() {
+    let (world, operator) = world().await;
+    let all = [release("1.1.0"), release("1.2.0"), channel("production", "1.1.0")];
+    apply(&world, &all).await;
+    operator.offers(&Phone::new(1), "1.1.0").await;
+    let channels: Api<Channel> = world.api();
+    channels.delete("kustomized-shop-production", &DeleteParams::default()).await.unwrap();
+    let first = deleted(&world, 1).await.remove(0);
+    assert_eq!((first.name.as_str(), first.channel.as_str()), ("kustomized-shop-production", "production"));
+    let period = first.until.as_ref().unwrap().parse::<Timestamp>().unwrap().as_second()
+        - first.since.parse::<Timestamp>().unwrap().as_second();
+    assert_eq!(period, 7 * 86_400);
+
+    assert!(operator.stop().await.success());
+    let operator = world.operator().await;
+    operator.leads().await;
+    // A change of the Repository begins anew as well.
+    let patch: Value = json!({ "spec": { "deletionGracePeriod": "Forever" } });
+    world.api::<Repository>().patch("shop", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    let forever = until(LIMIT, "the new period is told", async || {
+        let now = deleted(&world, 1).await.remove(0);
+        if now.until.is_none() { Ok(now) } else { Err(now) }
+    })
+    .await;
+    assert_eq!(forever.since, first.since);
+    assert_eq!(operator.answers(&Phone::new(1)).await["version"], "1.1.0");
+
+    apply(&world, &all[2..]).await;
+    deleted(&world, 0).await;
+    world.await_channel("kustomized-shop-production", "Served").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_channel_ends_with_its_grace_period() {
+    let (world, operator) = world_with(json!({ "deletionGracePeriod": "4s" })).await;
+    let all = [release("1.1.0"), release("1.2.0"), channel("production", "1.1.0")];
+    apply(&world, &all).await;
+    operator.offers(&Phone::new(1), "1.1.0").await;
+    world.await_channel("kustomized-shop-production", "Served").await;
+    let asked = Instant::now();
+    world.api::<Channel>().delete("kustomized-shop-production", &DeleteParams::default()).await.unwrap();
+    deleted(&world, 1).await;
+    assert_eq!(operator.answers(&Phone::new(1)).await["version"], "1.1.0");
+    until(LIMIT, "it ends", async || {
+        let answer = operator.answers(&Phone::new(1)).await;
+        if answer["error"] == "no_channel" { Ok(()) } else { Err(answer) }
+    })
+    .await;
+    // The period counts whole seconds.
+    assert!(asked.elapsed() > Duration::from_secs(3), "{:?}", asked.elapsed());
+    deleted(&world, 0).await;
+    world.await_repository("Applied").await;
+    let note = until(LIMIT, "an Event says so", async || {
+        let events = world.api::<Event>().list(&ListParams::default()).await.unwrap().items;
+        let found = events.into_iter().find(|event| event.reason.as_deref() == Some("GracePeriodOver"));
+        found.map(|event| (event.note.unwrap(), event.regarding.unwrap().name.unwrap()))
+    })
+    .await;
+    assert!(note.0.contains("channel production of com.example.shop is served no more"), "{note:?}");
+    assert_eq!(note.1, "shop");
+    assert!(operator.log().contains("GracePeriodOver"));
+    // It can come back.
+    apply(&world, &all[2..]).await;
+    operator.offers(&Phone::new(1), "1.1.0").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

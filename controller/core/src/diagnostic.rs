@@ -205,7 +205,7 @@ codes! {
     CustomResourcesMissing: Error,
     /// The API server does not answer or is throttling; it is tried again.
     ApiUnavailable: Error,
-    /// The object was deleted from the cluster, and Git still declares it. It goes on being served.
+    /// The object was deleted from the cluster, and Git still declares it. It is served for a grace period.
     DeletedBehindGit: Error,
     /// The object is in the cluster, and the commit that is followed does not declare it.
     NotInGit: Error,

@@ -9,6 +9,8 @@ use std::{
 };
 
 use async_trait::async_trait;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::{Event, EventType, Recorder};
 use sluice_core::{
     channel::Channel,
     diagnostic::{Code, Diagnostic},
@@ -23,6 +25,7 @@ use sluice_engine::{Declared, InForce, Resources, Unavailable};
 use crate::{
     cache::{Body, Cache, Held, Namespace, lock},
     declared::{as_held, read},
+    deleted::Deleted,
     report::Reporter,
 };
 
@@ -35,6 +38,32 @@ pub(crate) struct Adopted {
     reporter: Arc<Reporter>,
     /// Objects whose deletion from the cluster was confirmed, as `Kind/name`.
     confirmed: Mutex<BTreeSet<String>>,
+    deleted: Deleted,
+    herald: Herald,
+}
+
+/// Tells of a Repository in Events.
+pub(crate) struct Herald {
+    pub(crate) recorder: Recorder,
+    pub(crate) repository: ObjectReference,
+}
+
+impl std::fmt::Debug for Herald {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Herald").field("repository", &self.repository.name).finish_non_exhaustive()
+    }
+}
+
+impl Herald {
+    async fn warn(&self, reason: &str, note: String) {
+        tracing::warn!(repository = self.repository.name, reason, "{note}");
+        let (reason, action, note) = (reason.to_owned(), "Retire".to_owned(), Some(note));
+        let event = Event { type_: EventType::Warning, reason, note, action, secondary: None };
+        // An Event that is lost is lost: the log has the same.
+        if let Err(error) = self.recorder.publish(&event, &self.repository).await {
+            tracing::debug!(%error, "an event could not be written");
+        }
+    }
 }
 
 /// What the commit declares, by what devices know it by.
@@ -72,9 +101,16 @@ impl Adopted {
         cache: Arc<Cache>,
         reporter: Arc<Reporter>,
         confirmed: BTreeSet<String>,
+        deleted: Deleted,
+        herald: Herald,
     ) -> Self {
         let space = cache.namespace(namespace);
-        Self { owner, cache, space, reporter, confirmed: Mutex::new(confirmed) }
+        Self { owner, cache, space, reporter, confirmed: Mutex::new(confirmed), deleted, herald }
+    }
+
+    /// The channels that are gone from the cluster and not from Git.
+    pub(crate) fn deleted(&self) -> &Deleted {
+        &self.deleted
     }
 
     /// The objects whose deletion is confirmed from now on.
@@ -123,13 +159,14 @@ impl Resources for Adopted {
         self.cache.ready()?;
         let git = InGit::of(declared);
         let (mut objects, mut problems) = (Vec::new(), Vec::new());
-        let mut generations = Vec::new();
+        let (mut generations, mut unreadable) = (Vec::new(), BTreeMap::new());
         let mut applied: BTreeSet<(AppId, ChannelName)> = BTreeSet::new();
         let mut held = self.space.all();
         held.sort_by(|a, b| a.key.cmp(&b.key));
         for held in held {
             if let Body::Unreadable(why) = &held.body {
                 tracing::warn!(object = %held.key, why, "an object of the cluster cannot be read");
+                unreadable.insert(held.key.clone(), why.clone());
                 continue;
             }
             let Some(located) = self.locate(&held, &git, &mut problems) else { continue };
@@ -140,6 +177,7 @@ impl Resources for Adopted {
             objects.push(Arc::new(located));
         }
         let confirmed = lock(&self.confirmed).clone();
+        let mut gone: BTreeSet<(AppId, ChannelName)> = BTreeSet::new();
         for located in git.channels.values() {
             let Object::Channel(channel) = &located.object else { continue };
             let id = (channel.app.clone(), channel.channel.clone());
@@ -148,24 +186,59 @@ impl Resources for Adopted {
             if is(name) || is(&channel.name) {
                 continue;
             }
+            // Under the name that the object had, which holds the claim to the channel.
+            let kept = |code| {
+                let object = Object::Channel(Channel { name: name.clone(), ..channel.clone() });
+                Arc::new(Located { object, refused: Some(code), ..Located::clone(located) })
+            };
+            if let Some(why) = unreadable.get(&ObjectKey { kind: Kind::Channel, name: name.clone() }) {
+                // It is there: nothing was deleted.
+                let message =
+                    format!("Channel {name} of the cluster cannot be read, and stays as it was: {why}");
+                problems.push(Diagnostic::new(Code::Unreadable, located.at.clone(), message));
+                objects.push(kept(Code::Unreadable));
+                continue;
+            }
+            gone.insert(id.clone());
+            let (verdict, news) = self.deleted.judge(&id, name);
+            if verdict.over {
+                if news {
+                    let note = format!(
+                        "channel {} of {} is served no more: Channel {name} was deleted from the cluster, which was seen \
+                         at {}, and the grace period is over. Apply it again to serve it again",
+                        channel.channel, channel.app, verdict.since
+                    );
+                    self.herald.warn("GracePeriodOver", note).await;
+                }
+                continue;
+            }
+            let until =
+                verdict.until.map_or_else(|| " all the same".to_owned(), |until| format!(" until {until}"));
             let message = format!(
-                "Channel {name} was deleted from the cluster, and Git still declares it: it goes on being served. Remove \
+                "Channel {name} was deleted from the cluster, and not from Git: it is served{until}. Apply it again, remove \
                  it from Git, or confirm with the annotation {}=Channel/{name} on the Repository",
                 sluice_crds::CONFIRM_DELETE_ANNOTATION,
             );
             problems.push(Diagnostic::new(Code::DeletedBehindGit, located.at.clone(), message));
-            // Under the name that the object had, which holds the claim to the channel.
-            let object = Object::Channel(Channel { name: name.clone(), ..channel.clone() });
-            let refused = Some(Code::DeletedBehindGit);
-            objects.push(Arc::new(Located { object, refused, ..Located::clone(located) }));
+            objects.push(kept(Code::DeletedBehindGit));
         }
+        self.deleted.retain(|id| gone.contains(id));
         self.reporter.saw(generations.iter().map(|(key, generation)| (key.id(), *generation)));
         let gone: BTreeSet<ObjectKey> = declared.inventory.leaving.clone();
         Ok(InForce { objects: Some(objects), problems, gone })
     }
 
     async fn disturbed(&self) {
-        self.space.changed.notified().await;
+        let over = async {
+            match self.deleted.next() {
+                Some(next) => tokio::time::sleep(next).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.space.changed.notified() => {}
+            () = over => {}
+        }
     }
 
     fn report(&self, status: &Arc<Status>) {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use kube::{
-    Api, ResourceExt as _,
+    Api, Resource as _, ResourceExt as _,
     api::{Patch, PatchParams},
 };
 use sluice_core::status::Status;
@@ -20,10 +20,11 @@ use tokio::{
 
 use crate::{
     access::Secrets,
-    adopted::Adopted,
+    adopted::{Adopted, Herald},
     applied::Applied,
     cache::{lock, requested_at},
     credentials::CredentialsError,
+    deleted::Deleted,
     objects::{Objects, STATUS_MANAGER, answer, named},
     operator::{Shared, Statuses},
     plan::{Following, confirmed, name},
@@ -190,19 +191,24 @@ impl Follow {
         let objects = Objects::new(shared.client.clone(), &namespace);
         let cache = Arc::clone(&shared.cache);
         let recorder = shared.recorder.clone();
-        let reporter = Arc::new(Reporter::new(objects.clone(), Arc::clone(&cache), recorder, self.epoch));
+        let reporter =
+            Arc::new(Reporter::new(objects.clone(), Arc::clone(&cache), recorder.clone(), self.epoch));
         let (resources, adopted): (Arc<dyn Resources>, _) = match following.apply {
             Apply::Itself => {
                 let applied = Applied::new(&object.name_any(), objects, cache, Arc::clone(&reporter));
                 (Arc::new(applied), None)
             }
             Apply::External => {
+                let status = object.status.as_ref();
+                let gone = status.map_or(&[][..], |status| &status.deleted_channels);
                 let adopted = Arc::new(Adopted::new(
                     following.owner.clone(),
                     &namespace,
                     cache,
                     Arc::clone(&reporter),
                     confirmed(object),
+                    Deleted::new(following.grace, gone),
+                    Herald { recorder, repository: object.object_ref(&()) },
                 ));
                 (Arc::clone(&adopted) as Arc<dyn Resources>, Some(adopted))
             }
@@ -266,6 +272,8 @@ impl Follow {
                     .map(|(value, _)| value.clone());
                 let spec = &object.spec;
                 let told = Said::engine(status, spec, handled);
+                let told =
+                    told.with_deleted(adopted.as_ref().map_or_else(Vec::new, |a| a.deleted().status()));
                 again = if self.say(&told).await { None } else { Some(Instant::now() + AGAIN) };
                 self.statuses.set(&name, status);
                 let refused = told.reason() == "AuthenticationFailed";

@@ -10,6 +10,7 @@ mod by_object;
 mod cache;
 pub mod credentials;
 mod declared;
+mod deleted;
 mod desired;
 mod fights;
 mod follow;

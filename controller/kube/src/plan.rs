@@ -6,12 +6,13 @@ use kube::ResourceExt as _;
 use sluice_core::resolve::Owner;
 use sluice_crds::{
     CONFIRM_DELETE_ANNOTATION, Repository,
+    common::duration,
     repository::{Apply, Reference as Wanted, TakeOver},
 };
 use sluice_engine::Folder;
 use sluice_repo::{PathFilter, Reference, RepositoryUrl};
 
-use crate::follow::Trouble;
+use crate::{deleted::Grace, follow::Trouble};
 
 /// Shortest interval: a webhook is the way to be faster.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -25,6 +26,7 @@ pub(crate) struct Following {
     pub(crate) folder: Folder,
     pub(crate) interval: Duration,
     pub(crate) apply: Apply,
+    pub(crate) grace: Grace,
     pub(crate) take_over: Vec<TakeOver>,
 }
 
@@ -69,8 +71,9 @@ impl Following {
         };
         let filter = PathFilter::new(&spec.include, &spec.exclude);
         let path = spec.path.trim_matches('/').trim_start_matches("./");
-        let interval: jiff::SignedDuration =
-            spec.interval.parse().map_err(|error| invalid("interval", &error))?;
+        let interval = duration(&spec.interval)
+            .ok_or_else(|| invalid("interval", &"expected a duration such as `60s`"))?;
+        let grace: Result<Grace, _> = spec.deletion_grace_period.parse();
         Ok(Self {
             owner: Owner { name: name(repository), apps: spec.apps.clone() },
             url,
@@ -79,8 +82,9 @@ impl Following {
                 path: if path == "." { String::new() } else { path.to_owned() },
                 filter: filter.map_err(|error| invalid("include or exclude", &error))?,
             },
-            interval: interval.unsigned_abs().max(SHORTEST),
+            interval: interval.max(SHORTEST),
             apply: spec.apply,
+            grace: grace.map_err(|error| invalid("deletionGracePeriod", &error))?,
             take_over: spec.take_over.clone(),
         })
     }
@@ -131,6 +135,9 @@ mod tests {
         assert_eq!(made.apply, Apply::External);
         let plain = Following::of(&repository(&json!({}))).unwrap();
         assert_eq!((plain.folder.path.as_str(), plain.interval), ("", Duration::from_mins(1)));
+        assert_eq!(plain.grace, "168h".parse().unwrap());
+        let daily = Following::of(&repository(&json!({ "interval": "1d" }))).unwrap();
+        assert_eq!(daily.interval, Duration::from_hours(24));
         assert_eq!(
             confirmed(&repository(&json!({}))),
             ["Channel/a".to_owned(), "Channel/b".to_owned()].into()
@@ -145,6 +152,7 @@ mod tests {
             (json!({ "ref": { "branch": "-x" } }), "InvalidSpec", "spec.ref"),
             (json!({ "ref": { "branch": "a", "tag": "b" } }), "InvalidSpec", "exactly one"),
             (json!({ "interval": "soon" }), "InvalidSpec", "spec.interval"),
+            (json!({ "deletionGracePeriod": "long" }), "InvalidSpec", "spec.deletionGracePeriod"),
         ] {
             let trouble = Following::of(&repository(&spec)).unwrap_err();
             assert_eq!(trouble.reason, reason, "{spec}");

@@ -8,7 +8,7 @@ use sluice_core::{
 use sluice_crds::{
     RepositorySpec, RepositoryStatus,
     common::{Condition, ConditionStatus},
-    repository::{AppliedRevision, WriteMode},
+    repository::{AppliedRevision, DeletedChannel, WriteMode},
 };
 
 use crate::{follow::Trouble, status};
@@ -17,6 +17,8 @@ use crate::{follow::Trouble, status};
 const HISTORY: usize = 10;
 /// Problems that are told in full.
 const PROBLEMS: usize = 3;
+/// Longest text of one of them.
+const PROBLEM: usize = 300;
 
 /// What is to be said of a Repository.
 #[derive(Debug, Clone)]
@@ -27,6 +29,8 @@ pub(crate) struct Said {
     contact: Option<Timestamp>,
     revision: Option<String>,
     handled: Option<String>,
+    /// `None`: as it was.
+    deleted: Option<Vec<DeletedChannel>>,
     /// Nothing is known of these: they stay as they are.
     keeps: bool,
 }
@@ -56,7 +60,7 @@ impl Said {
                 let told: Vec<String> = errors
                     .iter()
                     .take(PROBLEMS)
-                    .map(|d| format!("{}: {}: {}", d.at, d.code, status::cut(&d.message, 200)))
+                    .map(|d| format!("{}: {}: {}", d.at, d.code, status::cut(&d.message, PROBLEM)))
                     .collect();
                 let more = errors.len().saturating_sub(PROBLEMS);
                 let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
@@ -89,6 +93,11 @@ impl Said {
         }
     }
 
+    /// With the channels that are served without their objects.
+    pub(crate) fn with_deleted(self, deleted: Vec<DeletedChannel>) -> Self {
+        Self { deleted: Some(deleted), ..self }
+    }
+
     /// The reason of `Ready`.
     pub(crate) fn reason(&self) -> &str {
         self.conditions.iter().find(|c| c.r#type == "Ready").map_or("", |c| &c.reason)
@@ -102,6 +111,7 @@ impl Said {
             contact: None,
             revision: None,
             handled: None,
+            deleted: None,
             keeps: false,
         }
     }
@@ -155,6 +165,7 @@ pub(crate) fn status(
         applied_commit: said.applied.clone().or_else(|| before.applied_commit.clone()),
         observed_commit: said.observed.clone().or_else(|| before.observed_commit.clone()),
         history,
+        deleted_channels: said.deleted.clone().unwrap_or_else(|| before.deleted_channels.clone()),
         last_contact_time: before.last_contact_time.clone(),
         last_handled_reconcile_at: said.handled.clone().or_else(|| before.last_handled_reconcile_at.clone()),
     };

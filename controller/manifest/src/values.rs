@@ -1,6 +1,6 @@
 //! What the text of a field must be, beyond its type: one function per sort of value, each with a reason when it is not.
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Duration};
 
 use jiff::{Timestamp, tz::TimeZoneDatabase};
 use sluice_core::{
@@ -100,42 +100,19 @@ pub(crate) fn link(text: &str) -> Result<(), Reason> {
     https(text).map_err(|(_, message)| invalid(message))
 }
 
+/// Longest duration that a file may ask for.
+const LONGEST_DURATION: Duration = Duration::from_hours(24 * 366);
+
 pub(crate) fn duration(text: &str) -> Result<(), Reason> {
-    let wrong = || {
-        invalid(format!(
+    let Some(duration) = sluice_crds::common::duration(text) else {
+        return Err(invalid(format!(
             "`{text}` is not a duration: expected numbers with the units d, h, m, s or ms, such as `30m` or `1h30m`"
-        ))
+        )));
     };
-    let mut rest = text;
-    let mut seconds = 0.0;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-        let (number, tail) = rest.split_at(end);
-        let well = number.starts_with(|c: char| c.is_ascii_digit())
-            && number.ends_with(|c: char| c.is_ascii_digit());
-        let number: f64 = if well { number.parse().map_err(|_| wrong())? } else { return Err(wrong()) };
-        let (unit, length) = if tail.starts_with("ms") {
-            (0.001, 2)
-        } else {
-            let unit = match tail.as_bytes()[0] {
-                b's' => 1.0,
-                b'm' => 60.0,
-                b'h' => 3600.0,
-                b'd' => 86_400.0,
-                _ => return Err(wrong()),
-            };
-            (unit, 1)
-        };
-        seconds += number * unit;
-        rest = &tail[length..];
-    }
-    if text.is_empty() {
-        return Err(wrong());
-    }
-    if seconds <= 0.0 {
+    if duration.is_zero() {
         return Err(invalid("a duration of nothing waits for nothing; remove the line or give a longer one"));
     }
-    if seconds > 366.0 * 86_400.0 {
+    if duration > LONGEST_DURATION {
         return Err(invalid("a duration may be 366 days at most"));
     }
     Ok(())
