@@ -5,54 +5,34 @@ use std::{os::unix::fs::symlink, path::Path, process::Output};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::{Api, api::DeleteParams};
 use serde_json::Value;
-use sluice_test_parts::{Kubelet, kubectl};
+use sluice_test_parts::{Kubelet, helm, kubectl};
 
 use crate::support::{APP, ControlPlane, LIMIT, Operator, Phone, SLUICE, World, until};
 
-/// What a person needs, and the account whose token reads.
-const PEOPLE: &str = r#"
-apiVersion: v1
-kind: ServiceAccount
-metadata: { name: sluice-reader }
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: { name: person }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: { name: sluice-person }
-rules:
-- { apiGroups: [""], resources: [pods], verbs: [list] }
-- { apiGroups: [""], resources: [pods/portforward], verbs: [get, create] }
-- { apiGroups: [""], resources: [serviceaccounts/token], resourceNames: [sluice-reader], verbs: [create] }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: { name: sluice-person }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: sluice-person }
-subjects: [{ kind: ServiceAccount, name: person }]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: { name: NAMESPACE-reader }
-rules:
-- { apiGroups: [sluice.dev], resources: [channels], verbs: [get] }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: { name: NAMESPACE-reader }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: NAMESPACE-reader }
-subjects: [{ kind: ServiceAccount, name: sluice-reader, namespace: NAMESPACE }]
-"#;
+/// The chart, whose account reads and whose Role a person has.
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/sluice");
+/// The person.
+const PERSON: &str = r#"reader.subjects=[{"kind":"ServiceAccount","name":"person"}]"#;
+
+/// Makes the account that reads and the person, with the rights that the chart gives them.
+async fn people(control_plane: &ControlPlane, namespace: &str) {
+    let mut template = helm(control_plane);
+    template.args(["template", "sluice", CHART, "--namespace", namespace, "--set-json", PERSON]);
+    // Helm itself claims a version that is too old when nobody stamped it.
+    template.args(["--kube-version", "1.35.4", "--show-only", "templates/rbac/reader.yaml"]);
+    let output = template.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    control_plane.apply_yaml_in(namespace, std::str::from_utf8(&output.stdout).unwrap()).await;
+    let person = "apiVersion: v1\nkind: ServiceAccount\nmetadata: { name: person }\n";
+    control_plane.apply_yaml_in(namespace, person).await;
+}
 
 const OPERATOR: [(&str, &str); 2] =
     [("app.kubernetes.io/name", "sluice"), ("app.kubernetes.io/component", "operator")];
 
 async fn world() -> (World, Operator) {
     let world = World::shop().await;
-    let people = PEOPLE.replace("NAMESPACE", &world.namespace);
-    world.control_plane.apply_yaml_in(&world.namespace, &people).await;
+    people(world.control_plane, &world.namespace).await;
     let operator = world.operator().await;
     operator.offers(&Phone::new(1), "1.1.0").await;
     (world, operator)
@@ -90,7 +70,7 @@ async fn without_the_api_server_the_api_says_why_it_does_not_answer() {
     let own = Box::leak(Box::new(ControlPlane::start().await));
     own.install_crds().await;
     let world = World::on(own).await;
-    own.apply_yaml_in(&world.namespace, &PEOPLE.replace("NAMESPACE", &world.namespace)).await;
+    people(own, &world.namespace).await;
     let operator = world.operator().await;
     let known = own.token_for(&world.namespace, "sluice-reader", &["sluice"]).await;
     let new = own.token_for(&world.namespace, "sluice-reader", &["sluice", "other"]).await;
@@ -145,7 +125,7 @@ async fn kubectl_sluice_reaches_the_operator_by_port_forward() {
 
     // A right that is taken away ends with the next token.
     let bindings = Api::<ClusterRoleBinding>::all(world.client());
-    let name = format!("{}-reader", world.namespace);
+    let name = format!("sluice.{}.reader", world.namespace);
     bindings.delete(&name, &DeleteParams::default()).await.unwrap();
     let refused = until(LIMIT, "the right is gone", async || {
         let (code, text) = run(&["status"]);

@@ -67,6 +67,7 @@ fn the_schema_refuses_unknown_keys_and_wrong_values() {
         ("admissionPolicy.actions={Refuse}", "/admissionPolicy/actions/0"),
         ("networkPolicy.operatorPorts={0}", "/networkPolicy/operatorPorts/0"),
         ("runAs.user=0", "/runAs/user"),
+        ("reader.subjects[0].kind=Team", "/reader/subjects/0"),
     ];
     for (set, place) in cases {
         let refused = try_render_in(NAMESPACE, "charts/sluice", &Values::new().set(set)).unwrap_err();

@@ -79,12 +79,35 @@ fn nothing_outside_the_named_namespaces_is_made_in_namespaced_mode() {
 }
 
 #[test]
+fn the_reader_is_made_where_it_can_be_used() {
+    let made = |values: Values| {
+        let objects = render(&values);
+        let names = objects.iter().filter_map(|object| object["metadata"]["name"].as_str());
+        names.filter(|name| name.ends_with("reader") || name.ends_with("-person")).count()
+    };
+    assert_eq!(made(Values::new()), 4, "nobody is bound by default");
+    assert_eq!(made(Values::new().fixture("everything.yaml")), 5);
+    for without in ["reader.create=false", "rbac.create=false", "rbac.reviews=false"] {
+        assert_eq!(made(Values::new().set(without)), 0, "{without}");
+    }
+    let objects = render(&Values::new().fixture("everything.yaml"));
+    let subjects = &object(&objects, "RoleBinding", "sluice-person")["subjects"];
+    assert_eq!(subjects[1]["namespace"], "team-a");
+    assert_eq!(subjects[2]["namespace"], NAMESPACE);
+    assert_eq!(subjects[0]["namespace"], Value::Null);
+}
+
+#[test]
 fn each_role_of_the_program_is_bound_to_the_operator_alone() {
     for (set, values) in sets() {
         let objects = render(&values);
         let bindings = objects.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("Binding"));
         let mut bound = 0;
-        for binding in bindings.filter(|binding| binding["subjects"].is_array()) {
+        let people = |binding: &Value| {
+            let name = binding["metadata"]["name"].as_str().unwrap();
+            name.ends_with("reader") || name.ends_with("-person")
+        };
+        for binding in bindings.filter(|binding| binding["subjects"].is_array() && !people(binding)) {
             bound += 1;
             let subjects = binding["subjects"].as_array().unwrap();
             assert_eq!(subjects.len(), 1, "{set}");
