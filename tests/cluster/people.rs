@@ -5,7 +5,7 @@ use std::{os::unix::fs::symlink, path::Path, process::Output};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::{Api, api::DeleteParams};
 use serde_json::Value;
-use sluice_test_parts::{Kubelet, helm, kubectl};
+use sluice_test_parts::{Kubelet, helm, kubectl, part};
 
 use crate::support::{APP, ControlPlane, LIMIT, Operator, Phone, SLUICE, World, until};
 
@@ -137,4 +137,32 @@ async fn kubectl_sluice_reaches_the_operator_by_port_forward() {
     kubelet.stop().await;
     let (code, text) = run(&["status"]);
     assert!(code == Some(2) && text.contains("no port-forward to pod sluice-0"), "{text}");
+}
+
+#[test]
+fn kubectl_completes_the_plugin() {
+    use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
+
+    let folder = tempfile::tempdir().unwrap();
+    symlink(SLUICE, folder.path().join("kubectl-sluice")).unwrap();
+    let script = Command::new(SLUICE).args(["completions", "kubectl"]).output().unwrap();
+    assert!(script.status.success());
+    let completer = folder.path().join("kubectl_complete-sluice");
+    fs::write(&completer, script.stdout).unwrap();
+    fs::set_permissions(&completer, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::join_paths(
+        std::iter::once(folder.path().to_owned())
+            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+    )
+    .unwrap();
+    let complete = |words: &[&str]| {
+        let mut command = Command::new(part("kubectl"));
+        let output = command.args(["__complete", "sluice"]).args(words).env("PATH", &path).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(complete(&["stat"]), "status\n:4\n");
+    assert_eq!(complete(&["explain", "--app", APP, "--platform", ""]), "ios\nandroid\nelectron\n:4\n");
+    let flags = complete(&["status", "--"]);
+    assert!(flags.contains("--namespace\n") && flags.contains("--service-account\n"), "{flags}");
+    assert_eq!(complete(&["nothing-like-it"]), ":4\n");
 }

@@ -88,6 +88,7 @@ fn shells_complete_every_command() {
         "{script}\nCOMP_WORDS=({SLUICE} val)\nCOMP_CWORD=1\n_sluice {SLUICE} val {SLUICE}\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
     ));
     assert_eq!(completed.trim(), "validate");
+    assert!(sluice(["completions", "kubectl"]).exits(0).out.starts_with("#!/usr/bin/env bash\n"));
     sluice(["completions", "tcsh"]).exits(2);
 }
 

@@ -6,6 +6,7 @@ use std::{fmt, path::PathBuf};
 use futures::future::BoxFuture;
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
+    coordination::v1::Lease,
     core::v1::{Pod, ServiceAccount},
 };
 use kube::{
@@ -61,14 +62,15 @@ impl fmt::Debug for Tunnel {
     }
 }
 
-/// Opens a stream to a ready operator pod.
+/// Opens a stream to a ready operator pod, of several to the one that leads.
 pub async fn open(place: &Place) -> Result<Tunnel, TunnelError> {
     let client = client(place).await?;
     // First the pod: without an installation there is no ServiceAccount either, and this says it better.
     let pods = Api::<Pod>::namespaced(client.clone(), &place.namespace);
     let found = pods.list(&ListParams::default().labels(LABELS)).await;
     let found = found.map_err(|error| TunnelError::of(error, &place.namespace, "list pods"))?;
-    let (pod, port) = pods::choose(&found.items, &place.namespace)?;
+    let holder = holder(&client, place, &found.items).await;
+    let (pod, port) = pods::choose(&found.items, &place.namespace, holder.as_deref())?;
     let token = token(client, place).await?;
     let mut forward =
         pods.portforward(&pod, &[port]).await.map_err(|error| TunnelError::forward(&pod, error))?;
@@ -76,6 +78,21 @@ pub async fn open(place: &Place) -> Result<Tunnel, TunnelError> {
     let stream = forward.take_stream(port).ok_or_else(missing)?;
     let failure = forward.take_error(port).ok_or_else(missing)?;
     Ok(Tunnel { token, pod, stream, failure: Box::pin(failure) })
+}
+
+/// Who leads, where several pods are ready: only the leader knows what is wrong with a repository. Whoever may not read the
+/// lease gets any of the pods.
+async fn holder(client: &Client, place: &Place, pods: &[Pod]) -> Option<String> {
+    let lease = pods::lease(pods)?;
+    let namespace = lease.namespace.as_deref().unwrap_or(&place.namespace);
+    let leases = Api::<Lease>::namespaced(client.clone(), namespace);
+    match leases.get_opt(&lease.name).await {
+        Ok(lease) => lease?.spec?.holder_identity,
+        Err(error) => {
+            tracing::debug!(%error, "the lease cannot be read");
+            None
+        }
+    }
 }
 
 async fn client(place: &Place) -> Result<Client, TunnelError> {

@@ -291,9 +291,21 @@ pub(crate) enum ConfigFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
-    /// bash, zsh, fish, elvish or powershell
+    /// For which shell; `kubectl` for the plugin `kubectl sluice` in any shell that kubectl completes
     #[arg(value_enum)]
-    pub(crate) shell: clap_complete::Shell,
+    pub(crate) shell: CompletionsShell,
+}
+
+/// What completes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompletionsShell {
+    Bash,
+    Elvish,
+    Fish,
+    #[value(name = "powershell")]
+    PowerShell,
+    Zsh,
+    Kubectl,
 }
 
 #[derive(Debug, Args)]

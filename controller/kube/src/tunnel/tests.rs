@@ -150,6 +150,45 @@ async fn a_request_goes_through_the_api_server_with_a_token_for_us() {
 }
 
 #[tokio::test]
+async fn of_several_pods_the_leader_is_reached() {
+    let plane = ControlPlane::shared().await;
+    let namespace = plane.namespace().await;
+    plane.apply_yaml_in(&namespace, PEOPLE).await;
+    let kubelet = Kubelet::forwarding(8081, None).await;
+    for name in ["sluice-0", "sluice-1"] {
+        kubelet.ready_pod(plane, &namespace, name, &OPERATOR).await;
+    }
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "sluice" },
+        "spec": { "holderIdentity": "sluice-1_1" },
+    });
+    plane.apply_yaml_in(&namespace, &lease.to_string()).await;
+    let person = place(plane, &namespace, "person").await;
+    assert_eq!(open(&person).await.unwrap().pod, "sluice-0", "the lease is not theirs to read");
+    let right = r"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: { name: leader }
+rules:
+- { apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [sluice], verbs: [get] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: leader }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: leader }
+subjects: [{ kind: ServiceAccount, name: person }]
+";
+    plane.apply_yaml_in(&namespace, right).await;
+    // A right is known to the API server a moment after it was given.
+    let limit = std::time::Duration::from_secs(10);
+    sluice_test_parts::until(limit, "the leader is reached", async || {
+        let pod = open(&person).await.unwrap().pod;
+        if pod == "sluice-1" { Ok(()) } else { Err(pod) }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_pod_where_nothing_listens_says_so() {
     let plane = ControlPlane::shared().await;
     let namespace = plane.namespace().await;
