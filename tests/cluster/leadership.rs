@@ -216,6 +216,17 @@ async fn a_leader_without_the_api_server_steps_down_before_another_leads() {
     }
 }
 
+/// Waits until a replica that waits says by how many minutes its clock is ahead of the leader's.
+async fn sees_skew(replica: &Replica, minutes: i32) {
+    let expected = f64::from(minutes) * 60.0;
+    until(LIMIT, &format!("a skew of {minutes} minutes is told"), async || {
+        let skew = replica.process().metric("sluice_clock_skew_seconds").await;
+        if (skew - expected).abs() < 5.0 { Ok(()) } else { Err(skew) }
+    })
+    .await;
+    assert!(replica.process().log().contains(r#""reason":"ClockSkew""#));
+}
+
 /// A clock that is ten minutes wrong, on either side and either way.
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_clocks_change_nothing() {
@@ -228,6 +239,7 @@ async fn wrong_clocks_change_nothing() {
         let (term, generation) = scene.serves("1.1.0").await;
         wrong.start().await;
         scene.holds(&right, &wrong).await;
+        sees_skew(&wrong, minutes).await;
         right.kill();
         leads(&wrong).await;
         let version = scene.merge();
@@ -235,6 +247,7 @@ async fn wrong_clocks_change_nothing() {
         assert!(later > term && newer > generation);
         right.start().await;
         scene.holds(&wrong, &right).await;
+        sees_skew(&right, -minutes).await;
         wrong.stop().await;
         leads(&right).await;
         let version = scene.merge();

@@ -22,6 +22,8 @@ use kube::{
 use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use crate::skew::Skew;
+
 /// Between two looks of a replica that waits.
 const LOOK: Duration = Duration::from_millis(500);
 /// A request that takes longer counts as failed.
@@ -45,6 +47,7 @@ pub struct LeaseSettings {
 pub struct Election {
     api: Api<Lease>,
     settings: Arc<LeaseSettings>,
+    skew: Arc<Skew>,
 }
 
 /// The lease, while this replica holds it.
@@ -71,10 +74,10 @@ enum Renewal {
 }
 
 impl Election {
-    /// Takes part with `client`.
-    pub fn new(client: Client, settings: LeaseSettings) -> Self {
+    /// Takes part with `client`. What is seen of the leader's clock goes into `skew`.
+    pub(crate) fn new(client: Client, settings: LeaseSettings, skew: Arc<Skew>) -> Self {
         let api = Api::namespaced(client, &settings.namespace);
-        Self { api, settings: Arc::new(settings) }
+        Self { api, settings: Arc::new(settings), skew }
     }
 
     /// Waits until this replica leads. `trouble` hears what stands in the way, `None` once nothing does.
@@ -84,6 +87,7 @@ impl Election {
             match self.try_take(&mut observed).await {
                 Ok(Ok(lease)) => {
                     trouble(None);
+                    self.skew.forget();
                     return self.hold(lease);
                 }
                 Ok(Err(wait)) => {
@@ -113,6 +117,10 @@ impl Election {
         let since = match observed {
             Some(known) if known.renewal == renewal => known.since,
             _ => {
+                // The first sight of a lease says nothing of a clock: its renewal may be old.
+                if let (true, Some(holder), Some(renewed)) = (observed.is_some(), &holder, &spec.renew_time) {
+                    self.skew.saw(holder, renewed.0, Timestamp::now());
+                }
                 let since = Instant::now();
                 *observed = Some(Observed { renewal, since });
                 since

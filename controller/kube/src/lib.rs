@@ -25,6 +25,7 @@ mod report;
 mod repositories;
 mod repository;
 pub mod review;
+mod skew;
 mod status;
 mod terms;
 pub mod tunnel;

@@ -35,6 +35,7 @@ use crate::{
     hooks::Hooks,
     leader::{Election, LeaseSettings},
     repositories::Repositories,
+    skew::Skew,
     watch::{Scope, watch},
 };
 
@@ -150,12 +151,18 @@ struct State {
     segments: Mutex<Option<Arc<AtomicU64>>>,
     cache: Arc<Cache>,
     repositories: Arc<Repositories>,
+    skew: Arc<Skew>,
 }
 
 impl Health {
     /// Whether this replica leads.
     pub fn leads(&self) -> bool {
         self.0.leads.load(Ordering::Acquire)
+    }
+
+    /// Seconds by which this replica's clock is ahead of the leader's; nothing while it leads itself.
+    pub fn clock_skew(&self) -> Option<f64> {
+        self.0.skew.seconds()
     }
 
     /// Objects and statuses that were written.
@@ -210,7 +217,7 @@ impl Operator {
         let (watched, within) = (client.clone(), scope.clone());
         watches.spawn(async move { repositories.watch(watched, within).await });
 
-        let election = Election::new(client.clone(), parts.lease.clone());
+        let election = Election::new(client.clone(), parts.lease.clone(), Arc::clone(&health.0.skew));
         let mut calm = Duration::ZERO;
         while !stop.is_cancelled() {
             let trouble = |why: Option<String>| {

@@ -17,19 +17,29 @@ use crate::views::Views;
 pub struct Figure {
     name: &'static str,
     help: &'static str,
-    value: u64,
-    counts: bool,
+    value: Value,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Value {
+    Gauge(f64),
+    Counter(u64),
 }
 
 impl Figure {
     /// Something that goes up and down.
     pub fn gauge(name: &'static str, help: &'static str, value: u64) -> Self {
-        Self { name, help, value, counts: false }
+        Self::reading(name, help, value as f64)
+    }
+
+    /// The same for what has fractions, or can be below zero.
+    pub fn reading(name: &'static str, help: &'static str, value: f64) -> Self {
+        Self { name, help, value: Value::Gauge(value) }
     }
 
     /// Something that only goes up while the program runs.
     pub fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
-        Self { name, help, value, counts: true }
+        Self { name, help, value: Value::Counter(value) }
     }
 }
 
@@ -114,13 +124,12 @@ impl Collector for Figures {
             freshness_figures(out, freshness)?;
         }
         status_figures(out, &status.load())?;
-        for Figure { name, help, value, counts } in
+        for Figure { name, help, value } in
             devices.figures().into_iter().chain(background.iter().flat_map(|b| b.figures()))
         {
-            if counts {
-                out.counter(name, help, value)?;
-            } else {
-                out.gauge(name, help, value as f64)?;
+            match value {
+                Value::Gauge(value) => out.gauge(name, help, value)?,
+                Value::Counter(value) => out.counter(name, help, value)?,
             }
         }
         Ok(())

@@ -25,6 +25,8 @@ impl views::Background for Background {
             Figure::counter("api_writes", "Objects and statuses written to the API server", written),
         ];
         all.extend(pending);
+        let help = "By how much the clock of this replica, which waits, is ahead of the leader's";
+        all.extend(self.0.clock_skew().map(|skew| Figure::reading("clock_skew_seconds", help, skew)));
         all
     }
 }
