@@ -11,7 +11,6 @@
 //! | `artefacts/<sha256>.zip` | once each | what devices download |
 //! | `bundles/<digest>.json` | once each | the files of a bundle, and its zip |
 //! | `inventory/<name>.json` | replaced | documents of the engine |
-//! | `staging/<id>` | for a moment | a large file on its way, in stores where it is assembled from parts |
 //!
 //! What gateways and the leader pass each other is in [`crate::relay`].
 //!

@@ -158,7 +158,8 @@ pub trait Objects: fmt::Debug + Send + Sync {
     /// Size and time of an object.
     async fn head(&self, key: &str) -> Result<Option<Meta>, ObjectsError>;
 
-    /// Writes an object that must not exist yet; [`ObjectsError::AlreadyExists`] when it does.
+    /// Writes an object that must not exist yet; [`ObjectsError::AlreadyExists`] when it does. A [`Content::File`] that is
+    /// large can be written by two at one time: its key must follow from its content.
     async fn create(&self, key: &str, content: Content) -> Result<(), ObjectsError>;
 
     /// Writes an object that must be the version `expected`, else [`ObjectsError::Conflict`]. Without `expected` it is

@@ -10,9 +10,6 @@ use super::{
     snapshots::{milliseconds, root_key, shard_key},
 };
 
-/// No upload takes longer.
-const STAGED_SECONDS: i64 = 24 * 3600;
-
 /// A gateway that read a root has so long to read its shards.
 const KEPT_SECONDS: i64 = 600;
 
@@ -23,7 +20,6 @@ impl BundleStore {
     /// A root counts as long as it stood: the newest one from before the ten minutes was still served in them. When a
     /// root that matters cannot be read, nothing is removed (rule 5).
     pub async fn prune_shards(&self, now: Timestamp) -> Result<usize, ControlError> {
-        self.prune_staging(now).await?;
         let _turn = self.publishing.lock().await;
         let Some((current, _)) = self.root().await? else { return Ok(0) };
         let since = milliseconds(now).saturating_sub(KEPT_SECONDS.unsigned_abs() * 1000);
@@ -53,16 +49,5 @@ impl BundleStore {
             self.objects.delete(&root_key(*old)).await?;
         }
         Ok(removed)
-    }
-
-    /// Removes large files whose upload was killed between its last part and its name. Parts that never came together
-    /// are for a rule of the bucket to remove.
-    async fn prune_staging(&self, now: Timestamp) -> Result<(), ControlError> {
-        for staged in self.objects.list("staging").await? {
-            if staged.modified < now.as_second() - STAGED_SECONDS {
-                self.objects.delete(&staged.key).await?;
-            }
-        }
-        Ok(())
     }
 }

@@ -587,16 +587,3 @@ async fn of_two_that_begin_a_term_at_once_each_gets_its_own() {
         assert_eq!(terms.len(), 3, "{terms:?}");
     }
 }
-
-#[tokio::test]
-async fn uploads_that_were_killed_are_removed_a_day_later() {
-    for objects in stores().await.all {
-        let store = open(&objects).await;
-        objects.create("staging/killed", b"half".to_vec().into()).await.unwrap();
-        let now = Timestamp::now();
-        store.prune_shards(now).await.unwrap();
-        assert_eq!(objects.list("staging").await.unwrap().len(), 1);
-        store.prune_shards(now + SignedDuration::from_hours(25)).await.unwrap();
-        assert_eq!(objects.list("staging").await.unwrap(), Vec::new());
-    }
-}

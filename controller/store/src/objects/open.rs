@@ -7,7 +7,7 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use object_store::{
     BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig,
-    aws::{AmazonS3Builder, AmazonS3ConfigKey, S3CopyIfNotExists},
+    aws::{AmazonS3Builder, AmazonS3ConfigKey},
     azure::{AzureConfigKey, MicrosoftAzureBuilder},
     gcp::{GoogleCloudStorageBuilder, GoogleConfigKey},
     signer::Signer,
@@ -207,11 +207,6 @@ fn s3(bucket: &str, more: Settings<'_>) -> Result<impl ObjectStore + Signer + us
     }
     for (name, value) in more {
         builder = builder.with_config(name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>()?, *value);
-    }
-    // S3 and MinIO create by copying when the upload's last step is conditional; others have a header for it, which then
-    // stands in AWS_COPY_IF_NOT_EXISTS.
-    if builder.get_config_value(&AmazonS3ConfigKey::CopyIfNotExists).is_none() {
-        builder = builder.with_copy_if_not_exists(S3CopyIfNotExists::Multipart);
     }
     if builder.get_config_value(&AmazonS3ConfigKey::ConditionalPut).as_deref() == Some("disabled") {
         return Err(object_store::Error::NotSupported {

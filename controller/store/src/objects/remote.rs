@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::{
-    Attribute, Attributes, CopyMode, CopyOptions, Error, GetOptions, GetRange, GetResult, ObjectStore,
-    ObjectStoreExt as _, PutMode, PutOptions, PutPayload, UpdateVersion, path::Path, signer::Signer,
+    Attribute, Attributes, Error, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt as _, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, UpdateVersion, path::Path, signer::Signer,
 };
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
@@ -17,8 +17,6 @@ use super::{Access, Content, Etag, Fetched, Meta, Objects, ObjectsError, Reading
 /// Files up to this size are created by one request, larger ones in parts.
 const ONE_REQUEST: u64 = 16 << 20;
 const PART: usize = 8 << 20;
-/// Where large files are assembled before they get their name.
-const STAGING: &str = "staging";
 
 /// A bundle store in an object store.
 #[derive(Clone)]
@@ -75,7 +73,9 @@ impl Remote {
         Ok(Etag { tag: put.e_tag, version: put.version })
     }
 
-    /// Uploads in parts under a name of its own, then copies to `path` unless something is there.
+    /// Uploads in parts, of which nothing is seen before the last one. No store completes such an upload only if there is
+    /// nothing yet, and a copy from another name, which some do on a condition, loses the attributes on S3: so two that
+    /// upload at one time both succeed, with what both were told to write.
     async fn create_large(
         &self,
         key: &str,
@@ -84,8 +84,8 @@ impl Remote {
     ) -> Result<(), ObjectsError> {
         let failed = |e| failure("uploading", key, e);
         let reading = |e| ObjectsError::io(format!("reading the file for {key}"), e);
-        let staged = self.below(STAGING).join(uuid::Uuid::new_v4().to_string());
-        let mut upload = self.store.put_multipart(&staged).await.map_err(failed)?;
+        let options = PutMultipartOptions { attributes: attributes(path), ..PutMultipartOptions::default() };
+        let mut upload = self.store.put_multipart_opts(path, options).await.map_err(failed)?;
         let sent = async {
             loop {
                 let mut part = Vec::with_capacity(PART);
@@ -103,10 +103,7 @@ impl Remote {
             let _ = upload.abort().await;
             return Err(error);
         }
-        let options = CopyOptions { mode: CopyMode::Create, ..CopyOptions::default() };
-        let copied = self.store.copy_opts(&staged, path, options).await.map_err(failed);
-        let _ = self.store.delete(&staged).await;
-        copied
+        Ok(())
     }
 }
 
@@ -259,7 +256,7 @@ impl Objects for Remote {
     }
 }
 
-/// What a bucket tells those who download from it directly. A file that was made by copying goes without.
+/// What a bucket tells those who download from it directly.
 fn attributes(path: &Path) -> Attributes {
     if path.extension() != Some("zip") {
         return Attributes::new();

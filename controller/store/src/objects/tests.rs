@@ -87,6 +87,26 @@ async fn presigned_urls_read_one_object() {
     assert_eq!(directory.presigned(Access::Get, key, valid).await.unwrap(), None);
 }
 
+/// One that is too large for one request says the same to those who download it from the bucket or a CDN before it.
+#[tokio::test]
+async fn a_large_zip_keeps_what_a_bucket_says_of_it() {
+    use std::io::Write as _;
+
+    let objects = bucket("/eu").await;
+    for size in [1, (17 << 20) + 1] {
+        let mut file = objects.scratch().unwrap();
+        file.write_all(&vec![7; size]).unwrap();
+        let key = format!("artefacts/{size}.zip");
+        objects.create(&key, Content::File(file)).await.unwrap();
+        let url = objects.presigned(Access::Head, &key, Duration::from_mins(1)).await.unwrap().unwrap();
+        let answer = reqwest::Client::new().head(&url).send().await.unwrap();
+        let said = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!(said("content-length"), size.to_string());
+        assert_eq!(said("content-type"), "application/zip", "{size}");
+        assert_eq!(said("cache-control"), "public, max-age=31536000, immutable, no-transform", "{size}");
+    }
+}
+
 /// An outage is an error, names no secret, and ends by itself.
 #[tokio::test]
 async fn s3_that_goes_away_and_comes_back() {
