@@ -45,6 +45,39 @@ fn whatever_is_damaged_phones_are_answered_as_before() {
 }
 
 #[test]
+fn without_a_readable_fleet_store_phones_are_answered_all_the_same() {
+    let world = World::shop();
+    let database = world.data().join("fleet.db");
+    let server = world.serve();
+    phone(1).awaits(&server, "1.1.0");
+    server.post("/stats", &phone(1).event("set", "1.1.0")).has_status(200);
+    assert!(server.stop().success());
+    let good = fs::read(&database).unwrap();
+    // Not a database, one that was cut, and one whose pages are another file's.
+    let garbage = b"-----BEGIN AGE ENCRYPTED FILE-----".repeat(300);
+    let cut = good[..good.len() / 2].to_vec();
+    let mixed = [&good[..4_096], &vec![0x5a; good.len() - 4_096][..]].concat();
+    for (damaged, kept) in [(garbage, 1.0), (cut, 2.0), (mixed, 3.0)] {
+        fs::write(&database, &damaged).unwrap();
+        let server = world.serve();
+        assert_eq!(phone(1).asks(&server)["version"], "1.1.0");
+        server.post("/stats", &phone(2).event("set", "1.1.0")).has_status(200);
+        assert!((server.metric("sluice_fleet_damaged_files") - kept).abs() < 0.5, "{kept} of them");
+        assert!(server.log().contains("FleetStoreDamaged"), "{}", server.log());
+        assert_eq!(server.admin("/readyz").has_status(200).json()["ready"], true);
+        assert!(server.stop().success());
+        let asides = || fs::read_dir(world.data()).unwrap().map(|file| file.unwrap().path());
+        let found = asides().any(|path| {
+            path.to_str().unwrap().contains("fleet.db.damaged-") && fs::read(&path).unwrap() == damaged
+        });
+        assert!(found, "{:?}", asides().collect::<Vec<_>>());
+    }
+    // What the last of them begot is whole.
+    let server = world.serve();
+    assert!(!server.log().contains("FleetStoreDamaged"), "{}", server.log());
+}
+
+#[test]
 fn what_is_lost_is_not_offered_while_it_cannot_be_made_again() {
     let world = World::shop();
     let server = world.serve();

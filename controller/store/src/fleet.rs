@@ -13,6 +13,7 @@
 
 mod apply;
 mod counters;
+mod damaged;
 mod dialect;
 mod error;
 pub(crate) mod hash;
@@ -51,10 +52,11 @@ use tokio::sync::oneshot;
 use self::{
     apply::Report,
     counters::Counters,
-    dialect::Readers,
+    dialect::{Connection, Readers},
     hash::Seed,
     hot::{Hot, Key},
     model::{About, OverrideRow, cut},
+    place::Place,
     queue::{Job, Pending, Queue},
     registry::Registry,
     remembered::Remembered,
@@ -90,6 +92,8 @@ pub(crate) struct Shared {
     pub(crate) remembered: Remembered,
     queue: Queue,
     counters: Counters,
+    /// Damaged files that were set aside and are still there.
+    damaged_files: u64,
     clock: Clock,
     custom_id_key: [u8; 32],
     readers: Readers,
@@ -116,15 +120,26 @@ impl Fleet {
     /// Opens a store wherever it is, makes its tables if need be, and starts the writer on the present runtime. There is
     /// one writer at a time: [`FleetError::InUse`] while another process has the store.
     ///
-    /// A server that is away later comes back by itself: until then reports are refused, and decisions go on.
+    /// A server that is away later comes back by itself: until then reports are refused, and decisions go on. A file that
+    /// is damaged is set aside under a name with the time, and a new one begins.
     pub async fn connect(url: &FleetUrl, clock: Clock, limits: Limits) -> Result<Self, FleetError> {
         let place = url.0.clone();
-        let opening = |error: sqlx::Error| FleetError::opening(&place, &error);
-        let holder = Holder::random();
-        let (mut connection, lock) = schema::open(&place, holder, &limits).await?;
-        let custom_id_key = schema::custom_id_key(&mut connection, rand::random()).await.map_err(opening)?;
-        let now = clock();
-        let loaded = sql::load(&mut connection, now).await.map_err(opening)?;
+        let (holder, now) = (Holder::random(), clock());
+        let lock = schema::lock(&place)?;
+        let suspect = damaged::is_marked(&place);
+        let (connection, custom_id_key, loaded) = match open(&place, holder, &limits, now, suspect).await {
+            Err(damage @ FleetError::Corrupt { .. }) => {
+                damaged::set_aside(&place, damage, now)?;
+                open(&place, holder, &limits, now, false).await?
+            }
+            opened => {
+                let opened = opened?;
+                if suspect {
+                    damaged::unmark(&place);
+                }
+                opened
+            }
+        };
         let seed = Seed::random();
         let registry = Registry::new(seed);
         let remembered = Remembered::new(seed, limits.remembered_devices);
@@ -135,6 +150,7 @@ impl Fleet {
             remembered,
             queue: Queue::new(&limits),
             counters: Counters::default(),
+            damaged_files: damaged::kept(&place),
             clock,
             custom_id_key,
             readers: Readers::of(&place),
@@ -316,6 +332,7 @@ impl Fleet {
             removed_rows: removed_rows.load(Ordering::Relaxed),
             remembered_devices: self.shared.remembered.len() as u64,
             cached_devices: self.shared.hot.len() as u64,
+            damaged_files: self.shared.damaged_files,
         }
     }
 
@@ -324,6 +341,35 @@ impl Fleet {
         let (reply, answer) = oneshot::channel();
         self.shared.queue.job(job(reply))?;
         answer.await.unwrap_or(Err(FleetError::Closed))
+    }
+}
+
+/// Opens a store and reads what is held in memory, of a suspect file everything. When that fails, the store is not open any
+/// more.
+async fn open(
+    place: &Place,
+    holder: Holder,
+    limits: &Limits,
+    now: i64,
+    suspect: bool,
+) -> Result<(Connection, [u8; 32], sql::Loaded), FleetError> {
+    let opening = |error: sqlx::Error| FleetError::opening(place, &error);
+    let mut connection = Connection::open(place, limits).await.map_err(opening)?;
+    let read = async {
+        if suspect {
+            damaged::check(&mut connection, place).await?;
+        }
+        schema::prepare(&mut connection, place, holder).await?;
+        let key = schema::custom_id_key(&mut connection, rand::random()).await.map_err(opening)?;
+        let loaded = sql::load(&mut connection, now).await.map_err(opening)?;
+        Ok((key, loaded))
+    };
+    match read.await {
+        Ok((key, loaded)) => Ok((connection, key, loaded)),
+        Err(error) => {
+            drop(connection.close().await);
+            Err(error)
+        }
     }
 }
 

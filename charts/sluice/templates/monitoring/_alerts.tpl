@@ -47,6 +47,12 @@
   severity: warning
   summary: Check-ins are not recorded
   description: '{{`Pod {{ $labels.pod }} gave up {{ $value | humanize }} check-ins in ten minutes. Devices are answered; counts of active devices fall short.`}}'
+- alert: SluiceFleetStoreDamaged
+  expr: max by (namespace, job, pod) (sluice_fleet_damaged_files{ {{- $operator -}} }) > 0
+  for: 1m
+  severity: warning
+  summary: The fleet store was damaged and begun anew
+  description: '{{`Pod {{ $labels.pod }} set a damaged file of the fleet store aside. Devices are answered; counts began again, and channels of single devices are forgotten.`}}'
 - alert: SluiceRepositoryNotReady
   expr: max by (namespace, repository) (sluice_repository_ready{ {{- $repositories -}} }) == 0
   for: 15m

@@ -62,6 +62,11 @@ fn figures(f: &fleet::Figures) -> Vec<Figure> {
         Figure::gauge("fleet_queued_check_ins", "Check-ins that wait for a commit", f.queued_check_ins),
         Figure::gauge("fleet_remembered_devices", "Devices with a memory entry", f.remembered_devices),
         Figure::gauge("fleet_cached_devices", "Devices whose state is held in memory", f.cached_devices),
+        Figure::gauge(
+            "fleet_damaged_files",
+            "Damaged files of the fleet store that were set aside and are still there",
+            f.damaged_files,
+        ),
         Figure::counter("fleet_check_ins_written", "Check-ins that were written", f.written_check_ins),
         Figure::counter("fleet_check_ins_dropped", "Check-ins that were given up", f.dropped_check_ins),
         Figure::counter("fleet_events_new", "Events that were new", f.events_new),

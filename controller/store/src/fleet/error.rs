@@ -107,6 +107,11 @@ impl From<&sqlx::Error> for FleetError {
     }
 }
 
+/// Whether a file or a table is damaged.
+pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
+    matches!(class(error), Class::Corrupt)
+}
+
 enum Class {
     Locked,
     Corrupt,

@@ -44,20 +44,23 @@ impl Holder {
     }
 }
 
-/// Takes the lock, opens the store, and brings it to the format of this program.
-pub(crate) async fn open(
+/// Takes the lock.
+pub(crate) fn lock(place: &Place) -> Result<Lock, FleetError> {
+    match place {
+        Place::File(path) => lock_file(place, path),
+        Place::Server(_) => Ok(Lock { _file: None }),
+    }
+}
+
+/// Brings a store to the format of this program.
+pub(crate) async fn prepare(
+    connection: &mut Connection,
     place: &Place,
     holder: Holder,
-    limits: &Limits,
-) -> Result<(Connection, Lock), FleetError> {
-    let lock = match place {
-        Place::File(path) => lock(place, path)?,
-        Place::Server(_) => Lock { _file: None },
-    };
+) -> Result<(), FleetError> {
     let opening = |error: sqlx::Error| FleetError::opening(place, &error);
-    let mut connection = Connection::open(place, limits).await.map_err(opening)?;
-    refuse_newer(&mut connection, place).await?;
-    let migrated = match &mut connection {
+    refuse_newer(connection, place).await?;
+    let migrated = match &mut *connection {
         Connection::Sqlite(c) => migrator(SQLITE).run_direct(None, &mut **c, false).await,
         Connection::Postgres(c) => migrator(POSTGRES).run_direct(None, &mut **c, false).await,
     };
@@ -71,7 +74,7 @@ pub(crate) async fn open(
                      ON CONFLICT (name) DO UPDATE SET value = excluded.value";
         connection.execute(claim, |v| _ = v.add(hex::encode(holder.0))).await.map_err(opening)?;
     }
-    Ok((connection, lock))
+    Ok(())
 }
 
 /// Opens the connection that writes again, after it broke.
@@ -93,7 +96,7 @@ pub(crate) async fn reopen(
     Ok(Some(connection))
 }
 
-fn lock(place: &Place, path: &Path) -> Result<Lock, FleetError> {
+fn lock_file(place: &Place, path: &Path) -> Result<Lock, FleetError> {
     let refuse = |reason: String| FleetError::Open { place: place.to_string(), reason };
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");

@@ -139,14 +139,95 @@ async fn formats_of_later_releases() {
     assert!(refused.to_string().contains("newer release"));
 }
 
+/// The files beside the store, sorted.
+fn files(file: &File) -> Vec<String> {
+    let names =
+        std::fs::read_dir(file.0.path()).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name != "fleet.db.lock").collect();
+    names.sort();
+    names
+}
+
 #[tokio::test]
-async fn damage_is_said() {
-    let file = File::new();
-    std::fs::write(file.path(), vec![b'x'; 8192]).unwrap();
-    let refused = Fleet::open(&file.path(), Hands::default().clock()).await;
-    assert!(matches!(refused, Err(FleetError::Corrupt { .. })), "{refused:?}");
+async fn a_damaged_file_is_set_aside() {
+    let (file, hands) = (File::new(), Hands::default());
+    let garbage = vec![b'x'; 8192];
+    std::fs::write(file.path(), &garbage).unwrap();
+    let fleet = Fleet::open(&file.path(), hands.clock()).await.unwrap();
+    assert_eq!(fleet.figures().damaged_files, 1);
+    let digest = bundle("2.0.0");
+    fleet.check_in(&check(1, hands.now(), "1.0.0", Some(("2.0.0", &digest))));
+    fleet.flush().await.unwrap();
+    fleet.close().await.unwrap();
+    let names = files(&file);
+    assert_eq!(names.len(), 2, "{names:?}");
+    let aside =
+        names.iter().find(|name| name.starts_with("fleet.db.damaged-") && name.ends_with('Z')).unwrap();
+    assert_eq!(std::fs::read(file.0.path().join(aside)).unwrap(), garbage);
+    // A second one at the same time keeps its own name, and what the new one holds is there afterwards.
+    std::fs::write(file.path(), &garbage).unwrap();
+    let fleet = Fleet::open(&file.path(), hands.clock()).await.unwrap();
+    assert_eq!(fleet.figures().damaged_files, 2);
+    fleet.check_in(&check(1, hands.now(), "1.0.0", Some(("2.0.0", &digest))));
+    fleet.flush().await.unwrap();
+    fleet.close().await.unwrap();
+    let fleet = Fleet::open(&file.path(), hands.clock()).await.unwrap();
+    assert!(fleet.device(APP, device(1)).await.unwrap().is_some());
+    fleet.close().await.unwrap();
+
     let nowhere = Fleet::open(&file.0.path().join("no/such/fleet.db"), Hands::default().clock()).await;
     assert!(matches!(nowhere, Err(FleetError::Open { .. })), "{nowhere:?}");
+}
+
+/// No start reads every page: what is found later is told to the next one.
+#[tokio::test]
+async fn damage_that_is_found_in_use_is_set_aside_by_the_next_start() {
+    let (file, hands) = (File::new(), Hands::default());
+    let digest = bundle("2.0.0");
+    let fleet = Fleet::open(&file.path(), hands.clock()).await.unwrap();
+    fleet.check_in(&check(1, hands.now(), "1.0.0", Some(("2.0.0", &digest))));
+    fleet.record(vec![event(1, "set", Some("2.0.0"), None)]).await.unwrap();
+    fleet.close().await.unwrap();
+    let good = std::fs::read(file.path()).unwrap();
+    // The root page of one table.
+    let options = SqliteConnectOptions::new().filename(file.path());
+    let mut connection = options.connect().await.unwrap();
+    let of = |text| sqlx::query_scalar::<_, i64>(text);
+    let page: i64 = of("SELECT rootpage FROM sqlite_master WHERE name = 'devices'")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    let size: i64 = of("PRAGMA page_size").fetch_one(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let (page, size) = (usize::try_from(page).unwrap(), usize::try_from(size).unwrap());
+    let mut bad = good.clone();
+    bad[(page - 1) * size..page * size].fill(0xee);
+    std::fs::write(file.path(), bad).unwrap();
+
+    let fleet = Fleet::open(&file.path(), hands.clock()).await.unwrap();
+    assert_eq!(fleet.figures().damaged_files, 0, "nobody has looked there yet");
+    fleet.check_in(&check(2, hands.now(), "1.0.0", Some(("2.0.0", &digest))));
+    let refused = fleet.flush().await.unwrap_err();
+    assert!(refused.is_temporary() && refused.to_string().contains("malformed"), "{refused}");
+    drop(fleet.close().await);
+    assert!(files(&file).contains(&"fleet.db.malformed".to_owned()), "{:?}", files(&file));
+
+    // Somebody restored a backup: it is good, and it is used.
+    let damaged = std::fs::read(file.path()).unwrap();
+    std::fs::write(file.path(), &good).unwrap();
+    let fleet = Fleet::open(&file.path(), hands.clock()).await.unwrap();
+    assert!(fleet.device(APP, device(1)).await.unwrap().is_some());
+    fleet.close().await.unwrap();
+    assert_eq!(files(&file), ["fleet.db"]);
+    // Nobody did.
+    std::fs::write(file.path(), &damaged).unwrap();
+    std::fs::write(file.0.path().join("fleet.db.malformed"), "").unwrap();
+    let fleet = Fleet::open(&file.path(), hands.clock()).await.unwrap();
+    assert_eq!(fleet.figures().damaged_files, 1);
+    fleet.check_in(&check(2, hands.now(), "1.0.0", Some(("2.0.0", &digest))));
+    fleet.flush().await.unwrap();
+    fleet.close().await.unwrap();
+    assert!(!files(&file).contains(&"fleet.db.malformed".to_owned()));
 }
 
 /// SQLite's own bound on pages stands for a disk that is full.

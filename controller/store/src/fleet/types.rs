@@ -208,6 +208,8 @@ pub struct Figures {
     pub remembered_devices: u64,
     /// Devices whose last written state is held in memory.
     pub cached_devices: u64,
+    /// Damaged files that were set aside, by this start or an earlier one, and are still there.
+    pub damaged_files: u64,
 }
 
 /// Limits, each with a default that suits one machine.

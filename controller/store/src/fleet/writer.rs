@@ -15,8 +15,9 @@ use tokio::time::Instant;
 use super::{
     Shared,
     apply::{Batch, Report},
+    damaged,
     dialect::{Connection, PATIENCE, within},
-    error::FleetError,
+    error::{FleetError, is_damage},
     hot::{Contact, Key},
     model::OverrideRow,
     place::Place,
@@ -39,6 +40,8 @@ pub(crate) struct Writer {
     holder: Holder,
     connection: Option<Connection>,
     cleanup: Cleanup,
+    /// The file was found damaged, and the next start is told.
+    damaged: bool,
     /// The newest commit failed.
     failing: bool,
     /// Another process took the store over; nothing is written any more.
@@ -122,6 +125,7 @@ impl Writer {
             holder,
             connection: Some(connection),
             cleanup: Cleanup::default(),
+            damaged: false,
             failing: false,
             over: false,
             _lock: lock,
@@ -189,6 +193,9 @@ impl Writer {
                 self.answer(jobs, accepted, ingested).await
             }
             Err(error) => {
+                if is_damage(&error) && !std::mem::replace(&mut self.damaged, true) {
+                    damaged::mark(&self.place);
+                }
                 let error = FleetError::from(error);
                 if self.failing {
                     tracing::debug!(%error, "the fleet store still cannot write");
