@@ -143,10 +143,10 @@ impl Deleted {
         lock(&self.known).retain(|id, _| is_gone(id));
     }
 
-    /// How long it is until the next time comes.
+    /// How long it is until the next time comes, of the channels that this leader has looked at.
     pub(crate) fn next(&self) -> Option<Duration> {
         let known = lock(&self.known);
-        let open = known.values().filter(|known| !known.verdict.over);
+        let open = known.values().filter(|known| known.seen.is_some() && !known.verdict.over);
         let next = open.filter_map(|known| known.verdict.until).min()?;
         // A verdict looks at whole seconds; a period may end between two of them.
         let end = seconds(next.checked_add(SignedDuration::from_millis(999)).unwrap_or(next));
@@ -254,6 +254,7 @@ mod tests {
 
         let second = Deleted::new(week(), &older);
         assert_eq!(second.status()[0].since, older[0].since, "before it has looked");
+        assert_eq!(second.next(), None, "while nothing can be looked at, nothing is woken");
         let (verdict, news) = second.judge(&id, "shop-production");
         assert!(!verdict.over && !news, "it is announced first");
         let next = second.next().unwrap();
