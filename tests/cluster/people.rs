@@ -64,6 +64,22 @@ async fn the_api_answers_those_whom_the_cluster_lets_see_channels() {
     assert!(body["message"].as_str().unwrap().contains(":person may not read"), "{body}");
 }
 
+/// An empty status would say that there is nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_waits_does_not_speak_for_the_one_that_leads() {
+    let (world, leader) = world().await;
+    let token = world.control_plane.token_for(&world.namespace, "sluice-reader", &["sluice"]).await;
+    let kubeconfig = world.control_plane.kubeconfig();
+    let flags = ["--identity", "other"];
+    let waiting = Operator::start(kubeconfig, &world.namespace, &world.file("other"), &flags).await;
+    assert_eq!(ask(&leader, &token).await.0, 200);
+    let (status, body) = ask(&waiting, &token).await;
+    assert_eq!((status, body["error"].as_str()), (503, Some("not_leading")), "{body}");
+    assert!(leader.stop().await.success());
+    until(LIMIT, "the other leads and speaks", async || (ask(&waiting, &token).await.0 == 200).then_some(()))
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_api_server_the_api_says_why_it_does_not_answer() {
     // Killed here, so it is no other test's.
@@ -72,6 +88,7 @@ async fn without_the_api_server_the_api_says_why_it_does_not_answer() {
     let world = World::on(own).await;
     people(own, &world.namespace).await;
     let operator = world.operator().await;
+    operator.leads().await;
     let known = own.token_for(&world.namespace, "sluice-reader", &["sluice"]).await;
     let new = own.token_for(&world.namespace, "sluice-reader", &["sluice", "other"]).await;
     assert_eq!(ask(&operator, &known).await.0, 200);

@@ -167,11 +167,15 @@ async fn scrape(State(admin): State<Arc<Admin>>) -> Response {
         (status = 200, description = "The state of repositories, releases and channels", body = openapi::Status),
         (status = 401, description = "No token, or a wrong one", body = ApiError),
         (status = 403, description = "A token of somebody who may not read", body = ApiError),
-        (status = 503, description = "The cluster cannot be asked whose token it is", body = ApiError),
+        (status = 503, description = "Another replica leads, or the cluster cannot be asked whose token it is", body = ApiError),
     ),
     security(("token" = []))
 )]
 async fn status(State(admin): State<Arc<Admin>>) -> Response {
+    // An empty status would say that there is nothing.
+    if let Some(message) = admin.device.views.background.as_ref().and_then(|background| background.waits()) {
+        return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not_leading", message).into_response();
+    }
     Json(&*admin.device.views.status.load_full()).into_response()
 }
 

@@ -34,6 +34,11 @@ pub trait Background: fmt::Debug + Send + Sync {
 
     /// Figures for metrics.
     fn figures(&self) -> Vec<Figure>;
+
+    /// Why this process knows nothing of repositories, when another one does: it waits for its turn.
+    fn waits(&self) -> Option<String> {
+        None
+    }
 }
 
 impl Views {

@@ -14,6 +14,12 @@ impl views::Background for Background {
         self.0.trouble()
     }
 
+    fn waits(&self) -> Option<String> {
+        let message = "this replica does not lead and follows no repository; ask the one that does, whose name the lease \
+                       has. `kubectl sluice` finds it for whoever may read the lease";
+        (!self.0.leads()).then(|| message.to_owned())
+    }
+
     fn figures(&self) -> Vec<Figure> {
         let leads = u64::from(self.0.leads());
         let up = u64::from(self.0.trouble().is_empty());
