@@ -7,12 +7,16 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
     task::{JoinHandle, JoinSet},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use crate::ports::Port;
 
 const CHUNK: usize = 16 * 1024;
+/// Longest wait for an address that was given up a moment ago.
+const FREE: Duration = Duration::from_secs(10);
+/// Between two tries.
+const AGAIN: Duration = Duration::from_millis(5);
 /// Chunks under way in one direction of one connection.
 const UNDER_WAY: usize = 64;
 
@@ -98,8 +102,7 @@ async fn listen(
 ) {
     let network = changes.clone();
     while changes.wait_for(|network| network.state != State::Refusing).await.is_ok() {
-        let listener = TcpListener::bind(own).await;
-        let listener = listener.unwrap_or_else(|error| panic!("the proxy at {own}: {error}"));
+        let listener = bind(own).await;
         heard.send_replace(true);
         let mut connections = JoinSet::new();
         loop {
@@ -117,6 +120,20 @@ async fn listen(
         drop(listener);
         connections.shutdown().await;
         heard.send_replace(false);
+    }
+}
+
+/// Listens again. A process that is being started has our last listener open until it becomes another program.
+async fn bind(own: SocketAddr) -> TcpListener {
+    let deadline = Instant::now() + FREE;
+    loop {
+        match TcpListener::bind(own).await {
+            Ok(listener) => return listener,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                sleep(AGAIN).await;
+            }
+            Err(error) => panic!("the proxy at {own}: {error}"),
+        }
     }
 }
 
