@@ -276,7 +276,8 @@ pub fn holders<'a>(
 /// Leaves out the files that stand below a bundle: what an app contains is never read as manifests.
 ///
 /// A release that stands inside its own bundle hides nothing, and neither does one inside another release's bundle.
-pub fn leave_out_bundles(files: &mut FileEntries) {
+/// Says how many were left out.
+pub fn leave_out_bundles(files: &mut FileEntries) -> usize {
     let is_below =
         |path: &str, folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
     let below = |path: &str, bundles: &HashSet<&str>| {
@@ -295,9 +296,10 @@ pub fn leave_out_bundles(files: &mut FileEntries) {
     let outside = all.iter().filter(|(path, _)| !below(path, &any));
     let bundles: HashSet<&str> = outside.map(|(_, bundle)| *bundle).collect();
     let inside: Vec<String> = files.keys().filter(|path| below(path, &bundles)).cloned().collect();
-    for path in inside {
-        files.remove(&path);
+    for path in &inside {
+        files.remove(path);
     }
+    inside.len()
 }
 
 /// What the guard needs to know beside the step.

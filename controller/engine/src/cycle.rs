@@ -61,6 +61,8 @@ pub struct Engine {
     pub(crate) commit: Option<CommitId>,
     /// Whether this process has read that commit.
     pub(crate) read: bool,
+    /// Whether files of it were left out because they stand inside a bundle.
+    pub(crate) hides: bool,
     /// Whether the inventory was read since it was last written.
     pub(crate) unsaved: bool,
     /// The remote rewrote its history, and the commit that came of it is not read yet.
@@ -111,6 +113,7 @@ impl Engine {
             made,
             commit,
             read: false,
+            hides: false,
             unsaved: false,
             rewritten: false,
             contact,

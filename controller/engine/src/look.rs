@@ -53,10 +53,12 @@ impl Engine {
         let folder = self.settings.folder.clone();
         let before = Arc::clone(&self.inventory);
         let from = self.commit;
+        // What an earlier process read may have been another folder.
+        let since = from.filter(|_| self.read && !self.hides);
         let read = tokio::task::spawn_blocking(move || {
             let reader = mirror.open()?;
-            let files = observe::files(&reader, commit, &folder, &before, PARSER)?;
-            let step = before.step(commit.to_string(), PARSER.to_owned(), files);
+            let read = observe::files(&reader, commit, &folder, &before, PARSER, since)?;
+            let step = before.step(commit.to_string(), PARSER.to_owned(), read.files);
             let allowed = if step.removed.is_empty() || rewritten {
                 0
             } else {
@@ -64,10 +66,10 @@ impl Engine {
                 let from = from.filter(|from| reader.has(*from));
                 reader.messages(from, commit, MESSAGES)?.allowed_prune().unwrap_or(0)
             };
-            Ok((step, allowed))
+            Ok((step, read.hides, allowed))
         });
         let fail = |source| EngineError::Read { commit: commit.to_string(), source };
-        let (step, allowed) = read.await.map_err(|_| EngineError::Interrupted)?.map_err(fail)?;
+        let (step, hides, allowed) = read.await.map_err(|_| EngineError::Interrupted)?.map_err(fail)?;
 
         let in_use = if step.removed.is_empty() { BTreeSet::new() } else { self.in_use().await };
         let guard = PruneGuard { allowed: usize::try_from(allowed).unwrap_or(usize::MAX), in_use };
@@ -83,6 +85,7 @@ impl Engine {
             });
         }
         self.read = true;
+        self.hides = hides;
         self.unsaved = true;
         self.disturbed = true;
         self.commit = Some(commit);

@@ -12,11 +12,20 @@ use sluice_core::{
     release::{Release, Source},
 };
 use sluice_manifest::{Unread, is_candidate, is_plausible, limits::FILE_BYTES, parse_file};
-use sluice_repo::{CommitId, Entry, Kind, ReadError, Reader};
+use sluice_repo::{Change, CommitId, Entry, Kind, ReadError, Reader};
 
 use crate::Folder;
 
-/// The files of `commit` that may declare something of ours. A file whose content `before` knows is not read again.
+/// What a commit declares, as it was read.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Read {
+    pub(crate) files: FileEntries,
+    /// Whether files were left out because they stand inside a bundle.
+    pub(crate) hides: bool,
+}
+
+/// The files of `commit` that may declare something of ours. A file whose content `before` knows is not read again, and
+/// when `before` was read from the commit `since` and hides nothing, only what changed since then is looked at.
 ///
 /// An error means that the commit could not be read in full: nothing follows from it.
 pub(crate) fn files(
@@ -25,40 +34,70 @@ pub(crate) fn files(
     folder: &Folder,
     before: &Inventory,
     parser: &str,
-) -> Result<FileEntries, ReadError> {
-    let mut files = FileEntries::new();
+    since: Option<CommitId>,
+) -> Result<Read, ReadError> {
     let reuse = before.parser == parser;
+    if let Some(since) = since.filter(|since| reuse && reader.has(*since))
+        && let Some(files) = files_since(reader, (since, commit), folder, before)?
+    {
+        return Ok(Read { files, hides: false });
+    }
+    let mut files = FileEntries::new();
     for entry in reader.entries(commit, &folder.path, &folder.filter, &mut |_| true)? {
-        if entry.kind != Kind::Submodule && !is_candidate(&entry.path) {
-            continue;
-        }
         let known = before.files.get(&entry.path);
-        let file = match known.filter(|file| reuse && file.oid.parse() == Ok(entry.oid)) {
-            // Stale objects are not declared by this content: the step adds them again if they are still unknown.
-            Some(file) if file.objects.iter().any(|located| located.stale) => {
-                let mut file = FileEntry::clone(file);
-                file.objects.retain(|located| !located.stale);
-                Some(Arc::new(file))
-            }
-            Some(file) => Some(Arc::clone(file)),
-            None => read(reader, &entry)
-                .or_else(|| {
-                    let declared = known.is_some_and(|file| !file.objects.is_empty());
-                    declared.then(|| garbage(reader, &entry)).flatten()
-                })
-                .map(Arc::new),
-        };
-        if let Some(file) = file {
+        let same = known.filter(|file| reuse && file.oid.parse() == Ok(entry.oid));
+        if let Some(file) = same.map(declared_now).or_else(|| file(reader, &entry, known)) {
             files.insert(entry.path, file);
         }
     }
-    leave_out_bundles(&mut files);
-    Ok(files)
+    let hides = leave_out_bundles(&mut files) > 0;
+    Ok(Read { files, hides })
+}
+
+/// The same from what differs between two commits. `None`: it takes a look at everything.
+fn files_since(
+    reader: &Reader,
+    commits: (CommitId, CommitId),
+    folder: &Folder,
+    before: &Inventory,
+) -> Result<Option<FileEntries>, ReadError> {
+    // What could not be read then is tried again, changed or not.
+    if before.files.values().any(|file| file.oid.is_empty()) {
+        return Ok(None);
+    }
+    let Some(changes) = reader.changes(commits, &folder.path, &folder.filter)? else { return Ok(None) };
+    let mut files: FileEntries =
+        before.files.iter().map(|(path, file)| (path.clone(), declared_now(file))).collect();
+    for Change { path, entry } in changes {
+        match entry.and_then(|entry| file(reader, &entry, before.files.get(&path))) {
+            Some(new) => files.insert(path, new),
+            None => files.remove(&path),
+        };
+    }
+    // Which files a bundle hides depends on all of them.
+    Ok(if leave_out_bundles(&mut files) == 0 { Some(files) } else { None })
+}
+
+/// A file of the same content. Objects that were stale are not declared by it: the step adds them again if they are
+/// still unknown.
+fn declared_now(file: &Arc<FileEntry>) -> Arc<FileEntry> {
+    if file.objects.iter().all(|located| !located.stale) {
+        return Arc::clone(file);
+    }
+    let mut file = FileEntry::clone(file);
+    file.objects.retain(|located| !located.stale);
+    Arc::new(file)
+}
+
+/// Reads a file that was `known` with other content, or not at all.
+fn file(reader: &Reader, entry: &Entry, known: Option<&Arc<FileEntry>>) -> Option<Arc<FileEntry>> {
+    let declared = known.is_some_and(|file| !file.objects.is_empty());
+    read(reader, entry).or_else(|| if declared { garbage(reader, entry) } else { None }).map(Arc::new)
 }
 
 /// The files of `commit` that declare something of ours, without anything known before.
 pub fn files_of_commit(reader: &Reader, commit: CommitId, folder: &Folder) -> Result<FileEntries, ReadError> {
-    files(reader, commit, folder, &Inventory::default(), "none")
+    Ok(files(reader, commit, folder, &Inventory::default(), "none", None)?.files)
 }
 
 /// A file that declared something before, and whose content is now nothing that anybody would write: what it declared is
@@ -135,3 +174,7 @@ pub(crate) fn paths(
     });
     Ok(apps.collect())
 }
+
+#[cfg(test)]
+#[path = "observe/tests.rs"]
+mod tests;

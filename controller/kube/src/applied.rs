@@ -20,7 +20,7 @@ use sluice_engine::{Declared, InForce, Resources, Unavailable};
 
 use crate::{
     cache::{Body, Cache, Held, Namespace, lock},
-    declared::{Documents, Holders, as_held},
+    declared::{Documents, Holders, as_held, read_files},
     desired::Desired,
     fights::Fights,
     objects::Objects,
@@ -78,21 +78,15 @@ impl Applied {
     }
 
     /// What has to be written, and what must not be.
-    fn compare(
-        &self,
-        wanted: &Holders<'_>,
-        documents: &mut Documents,
-    ) -> (Vec<Work>, BTreeMap<ObjectKey, (Code, String)>) {
+    fn compare(&self, wanted: &Holders<'_>) -> (Vec<Work>, BTreeMap<ObjectKey, (Code, String)>) {
         let mut work = Vec::new();
         let mut refused = BTreeMap::new();
         let mut state = lock(&self.state);
+        let State { documents, written, fights, again, .. } = &mut *state;
         let now = Instant::now();
         for id in wanted.keys() {
-            let held = self.space.get(*id);
-            if held.as_ref().is_some_and(|held| documents.is_right(*id, held)) {
-                continue;
-            }
             let Some(desired) = documents.get(*id) else { continue };
+            let held = self.space.get(*id);
             if let Some(namespace) = desired.namespace.as_ref().filter(|n| **n != self.objects.namespace) {
                 let message = format!(
                     "the document names namespace {namespace}, and repository {} applies into {} only; remove \
@@ -115,13 +109,12 @@ impl Applied {
                     continue;
                 }
                 let key = id.key();
-                let theirs = state.written.get(&key).is_some_and(|written| held.generation > *written);
-                let truce = state
-                    .fights
+                let theirs = written.get(&key).is_some_and(|written| held.generation > *written);
+                let truce = fights
                     .truce(&key, now)
-                    .or_else(|| if theirs { state.fights.corrected(&key, now) } else { None });
+                    .or_else(|| if theirs { fights.corrected(&key, now) } else { None });
                 if let Some(until) = truce {
-                    state.again = Some(state.again.map_or(until, |again| again.min(until)));
+                    *again = Some(again.map_or(until, |again| again.min(until)));
                     let why = Self::fought(*id, held);
                     refused.insert(key, (Code::FieldConflict, why));
                     continue;
@@ -210,7 +203,7 @@ impl Applied {
                 }
                 Err(Problem::Refused(_, message) | Problem::Away(message)) => {
                     let file =
-                        held.annotations.get(sluice_crds::PATH_ANNOTATION).cloned().unwrap_or_default();
+                        held.annotations.get(sluice_crds::PATH_ANNOTATION).unwrap_or_default().to_owned();
                     let at = Location { file, line: 0, column: 0 };
                     let message = format!("{} could not be deleted from the cluster: {message}", held.key);
                     problems.push(Diagnostic::new(Code::ApplyForbidden, at, message));
@@ -262,11 +255,13 @@ impl Resources for Applied {
         self.cache.ready()?;
         lock(&self.state).again = None;
         let held = holders(declared.inventory.objects());
-        let mut documents = std::mem::take(&mut lock(&self.state).documents);
-        let read = documents.load(&held, declared, &self.repository).await;
-        let (work, mut refused) = self.compare(&held, &mut documents);
-        lock(&self.state).documents = documents;
-        let read = read?;
+        let missing = lock(&self.state).documents.missing(&held, declared, &self.space);
+        let read = missing.len();
+        if read > 0 {
+            let found = read_files(missing, &declared.mirror, &self.repository).await?;
+            lock(&self.state).documents.put(found);
+        }
+        let (work, mut refused) = self.compare(&held);
         tracing::debug!(read, wanted = held.len(), "compared with the cluster");
 
         let mut away = None;

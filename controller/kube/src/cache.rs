@@ -22,7 +22,7 @@ use sluice_crds::{
 use sluice_engine::Unavailable;
 use tokio::sync::Notify;
 
-use crate::{by_object::ByObject, problem::Problem, terms::Terms};
+use crate::{by_object::ByObject, problem::Problem, terms::Terms, texts::Texts};
 
 /// An object as the cluster holds it.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,8 +32,8 @@ pub(crate) struct Held {
     pub(crate) resource_version: String,
     pub(crate) generation: i64,
     pub(crate) deleting: bool,
-    pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) labels: Texts,
+    pub(crate) annotations: Texts,
     /// Who wrote a field of the spec last, by field manager.
     pub(crate) writer: Option<String>,
     pub(crate) body: Body,
@@ -51,7 +51,7 @@ pub(crate) enum Body {
 impl Held {
     /// The Repository that it is applied for.
     pub(crate) fn repository(&self) -> Option<&str> {
-        self.labels.get(REPOSITORY_LABEL).map(String::as_str)
+        self.labels.get(REPOSITORY_LABEL)
     }
 
     /// The term of the leader that wrote its status.
@@ -65,18 +65,22 @@ impl Held {
 
     /// The value that asks for a reconcile.
     pub(crate) fn requested_at(&self) -> Option<&str> {
-        requested_at(&self.annotations)
+        REQUESTS.into_iter().find_map(|key| self.annotations.get(key))
     }
 
-    fn differs_in_substance(&self, other: &Self) -> bool {
+    /// Whether more than the status is another one.
+    pub(crate) fn differs_in_substance(&self, other: &Self) -> bool {
         (self.generation, self.deleting, &self.uid, &self.labels, &self.annotations)
             != (other.generation, other.deleting, &other.uid, &other.labels, &other.annotations)
     }
 }
 
-/// The value that asks for a reconcile, ours before Flux's.
+/// Annotations that ask for a reconcile, ours before Flux's.
+const REQUESTS: [&str; 2] = [REQUESTED_AT, FLUX_REQUESTED_AT];
+
+/// The value that asks for a reconcile.
 pub(crate) fn requested_at(annotations: &BTreeMap<String, String>) -> Option<&str> {
-    [REQUESTED_AT, FLUX_REQUESTED_AT].into_iter().find_map(|key| annotations.get(key)).map(String::as_str)
+    REQUESTS.into_iter().find_map(|key| annotations.get(key)).map(String::as_str)
 }
 
 /// A kind that the cache holds.
@@ -131,8 +135,8 @@ pub(crate) fn with_body(kind: Kind, meta: &kube::core::ObjectMeta, body: Body) -
         resource_version: meta.resource_version.clone().unwrap_or_default(),
         generation: meta.generation.unwrap_or_default(),
         deleting: meta.deletion_timestamp.is_some(),
-        labels: meta.labels.clone().unwrap_or_default(),
-        annotations: meta.annotations.clone().unwrap_or_default(),
+        labels: meta.labels.as_ref().map(Texts::from).unwrap_or_default(),
+        annotations: meta.annotations.as_ref().map(Texts::from).unwrap_or_default(),
         writer,
         body,
     };
@@ -351,8 +355,8 @@ mod tests {
             resource_version: version.into(),
             generation,
             deleting: false,
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
+            labels: Texts::default(),
+            annotations: Texts::default(),
             writer: None,
             body: Body::Unreadable(String::new()),
         }

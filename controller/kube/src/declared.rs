@@ -10,14 +10,16 @@ use sluice_core::inventory::{Located, ObjectId, ObjectKey};
 use sluice_crds::API_VERSION;
 use sluice_engine::{Declared, Unavailable};
 use sluice_manifest::limits::FILE_BYTES;
+use sluice_repo::{Mirror, Reader};
 
 use crate::{
     by_object::ByObject,
-    cache::{Body, Held},
+    cache::{Body, Held, Namespace},
     desired::Desired,
 };
 
-/// What each object of a commit shall be, by the content of the file that declares it.
+/// What each object of a commit shall be, by the content of the file that declares it. Of an object that is as it shall
+/// be only that is remembered: its document is read again when somebody changes the object.
 #[derive(Debug, Default)]
 pub(crate) struct Documents(ByObject<Document>);
 
@@ -27,103 +29,139 @@ struct Document {
     path: String,
     oid: String,
     line: u32,
-    desired: Arc<Desired>,
-    /// The object that was found to be so. While it is the same, nothing has to be compared.
-    right: Option<Arc<Held>>,
+    is: Is,
+}
+
+#[derive(Debug)]
+enum Is {
+    /// This is what the object shall be.
+    Read(Arc<Desired>),
+    /// This object was found to be so.
+    Right(Arc<Held>),
 }
 
 /// The objects that count, by kind and name.
 pub(crate) type Holders<'a> = HashMap<ObjectId<'a>, &'a Arc<Located>>;
 
-/// The documents of one file that are not known.
-struct Missing<'a> {
-    oid: &'a str,
-    wanted: Vec<(ObjectId<'a>, u32)>,
+/// Documents of one file that have to be read.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    path: String,
+    oid: String,
+    wanted: Vec<(ObjectKey, u32)>,
+    /// The file cannot be read in this commit: its last content that could is looked for.
+    stale: bool,
 }
 
 impl Documents {
-    /// What the object shall be; `None` while its document cannot be read.
+    /// What the object shall be; `None` while its document cannot be read, or when it is so.
     pub(crate) fn get(&self, id: ObjectId<'_>) -> Option<&Arc<Desired>> {
-        self.0.get(id).map(|document| &document.desired)
-    }
-
-    /// Whether this object was found right already.
-    pub(crate) fn is_right(&self, id: ObjectId<'_>, held: &Arc<Held>) -> bool {
-        let right = self.0.get(id).and_then(|document| document.right.as_ref());
-        right.is_some_and(|right| Arc::ptr_eq(right, held))
-    }
-
-    /// Notes that it is.
-    pub(crate) fn found_right(&mut self, id: ObjectId<'_>, held: &Arc<Held>) {
-        if let Some(document) = self.0.get_mut(id) {
-            document.right = Some(Arc::clone(held));
+        match &self.0.get(id)?.is {
+            Is::Read(desired) => Some(desired),
+            Is::Right(_) => None,
         }
     }
 
-    /// Reads the documents of `objects` that are not known, and forgets the others. Says how many files were read.
-    pub(crate) async fn load(
+    /// Notes that an object is as it shall be.
+    pub(crate) fn found_right(&mut self, id: ObjectId<'_>, held: &Arc<Held>) {
+        if let Some(document) = self.0.get_mut(id) {
+            document.is = Is::Right(Arc::clone(held));
+        }
+    }
+
+    /// The documents of `objects` that have to be read before they can be compared with what `space` holds. Forgets
+    /// what is not declared any more.
+    pub(crate) fn missing(
         &mut self,
         objects: &Holders<'_>,
         declared: &Declared,
-        repository: &str,
-    ) -> Result<usize, Unavailable> {
-        let mut missing: BTreeMap<&str, Missing<'_>> = BTreeMap::new();
+        space: &Namespace,
+    ) -> Vec<Missing> {
+        let mut missing: BTreeMap<(String, String), Missing> = BTreeMap::new();
+        let mut want = |path: &str, oid: &str, stale: bool, id: ObjectId<'_>, line: u32| {
+            let file = (path.to_owned(), oid.to_owned());
+            let new = || Missing { path: path.to_owned(), oid: oid.to_owned(), wanted: Vec::new(), stale };
+            missing.entry(file).or_insert_with(new).wanted.push((id.key(), line));
+        };
         for (id, located) in objects {
             let Some(file) = declared.inventory.files.get(&located.at.file) else { continue };
-            let is_known = self.0.get(*id).is_some_and(|known| {
+            let known = self.0.get_mut(*id).filter(|known| {
                 // A document that cannot be read now stands as it was read before.
                 located.stale
                     || (&known.oid, known.line, &known.path) == (&file.oid, located.at.line, &located.at.file)
             });
-            if !is_known && !located.stale {
-                let new = Missing { oid: &file.oid, wanted: Vec::new() };
-                missing.entry(&located.at.file).or_insert(new).wanted.push((*id, located.at.line));
-            }
-        }
-        let read = missing.len();
-        if read > 0 {
-            let files = missing.into_iter().map(|(path, Missing { oid, wanted })| {
-                let wanted = wanted.into_iter().map(|(id, line)| (id.key(), line)).collect();
-                (path.to_owned(), oid.to_owned(), wanted)
-            });
-            let (mirror, repository, files) =
-                (declared.mirror.clone(), repository.to_owned(), files.collect());
-            let reading = tokio::task::spawn_blocking(move || read_files(&mirror, files, &repository));
-            let found = reading.await.unwrap_or_else(|_| Err("reading was interrupted".to_owned()));
-            let found = found.map_err(|message| Unavailable { reason: "CommitUnreadable", message })?;
-            for (key, document) in found {
-                self.0.insert(key.id(), document);
+            match known {
+                Some(Document { is: Is::Read(_), .. }) => {}
+                Some(Document { path, oid, line, is: Is::Right(right) }) => match space.get(*id) {
+                    Some(held) if Arc::ptr_eq(right, &held) => {}
+                    Some(held) if !right.differs_in_substance(&held) => *right = held,
+                    _ => want(path, oid, located.stale, *id, *line),
+                },
+                None if located.stale => {}
+                None => want(&located.at.file, &file.oid, false, *id, located.at.line),
             }
         }
         if self.0.len() > objects.len() {
             self.0.retain(|id| objects.contains_key(&id));
         }
-        Ok(read)
+        missing.into_values().collect()
+    }
+
+    /// Takes in what was read.
+    pub(crate) fn put(&mut self, found: Found) {
+        for (key, document) in found.0 {
+            self.0.insert(key.id(), document);
+        }
     }
 }
 
-fn read_files(
-    mirror: &sluice_repo::Mirror,
-    files: Vec<(String, String, Vec<(ObjectKey, u32)>)>,
+/// Documents that were read.
+#[derive(Debug)]
+pub(crate) struct Found(Vec<(ObjectKey, Document)>);
+
+/// Reads documents.
+pub(crate) async fn read_files(
+    files: Vec<Missing>,
+    mirror: &Mirror,
     repository: &str,
-) -> Result<Vec<(ObjectKey, Document)>, String> {
-    let reader = mirror.open().map_err(|error| error.to_string())?;
-    let mut found = Vec::new();
-    for (path, oid, wanted) in files {
-        let id: sluice_repo::ObjectId = oid.parse().map_err(|_| format!("{path} was not read in full"))?;
-        let bytes = reader.read(id, FILE_BYTES as u64).map_err(|error| format!("{path}: {error}"))?;
-        for document in sluice_manifest::documents(&path, &bytes) {
-            let (key, line) = (document.located.object.key(), document.located.at.line);
-            if !wanted.contains(&(key.clone(), line)) {
-                continue;
-            }
-            if let Some(desired) = Desired::of(key.kind, &document.json, &path, repository) {
-                let (path, oid, desired) = (path.clone(), oid.clone(), Arc::new(desired));
-                found.push((key, Document { path, oid, line, desired, right: None }));
+) -> Result<Found, Unavailable> {
+    let fail = |message| Unavailable { reason: "CommitUnreadable", message };
+    let (mirror, repository) = (mirror.clone(), repository.to_owned());
+    let reading = tokio::task::spawn_blocking(move || {
+        let reader = mirror.open().map_err(|error| error.to_string())?;
+        let mut found = Vec::new();
+        for file in files {
+            match read_file(&file, &reader, &repository, &mut found) {
+                Err(error) if file.stale => {
+                    tracing::warn!(path = file.path, error, "what an unreadable file said last is gone");
+                }
+                read => read?,
             }
         }
+        Ok(Found(found))
+    });
+    reading.await.unwrap_or_else(|_| Err("reading was interrupted".to_owned())).map_err(fail)
+}
+
+fn read_file(
+    Missing { path, oid, wanted, .. }: &Missing,
+    reader: &Reader,
+    repository: &str,
+    found: &mut Vec<(ObjectKey, Document)>,
+) -> Result<(), String> {
+    let id: sluice_repo::ObjectId = oid.parse().map_err(|_| format!("{path} was not read in full"))?;
+    let bytes = reader.read(id, FILE_BYTES as u64).map_err(|error| format!("{path}: {error}"))?;
+    for document in sluice_manifest::documents(path, &bytes) {
+        let (key, line) = (document.located.object.key(), document.located.at.line);
+        if !wanted.contains(&(key.clone(), line)) {
+            continue;
+        }
+        if let Some(desired) = Desired::of(key.kind, &document.json, path, repository) {
+            let (path, oid, is) = (path.clone(), oid.clone(), Is::Read(Arc::new(desired)));
+            found.push((key, Document { path, oid, line, is }));
+        }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// An object of the cluster, read like a document, at the place where Git has it. `None`: it is not one that could be

@@ -68,15 +68,14 @@ impl Desired {
 
     /// Whether the cluster has it like this.
     pub(crate) fn is(&self, held: &Held) -> bool {
-        let has = |mine: &BTreeMap<String, String>, theirs: &BTreeMap<String, String>| {
-            mine.iter().all(|(key, value)| theirs.get(key) == Some(value))
-        };
         let same = match (&self.spec, &held.body) {
             (Spec::Release(spec), Body::Release(body)) => **spec == body.0,
             (Spec::Channel(spec), Body::Channel(body)) => **spec == body.0,
             _ => false,
         };
-        same && !held.deleting && has(&self.labels, &held.labels) && has(&self.annotations, &held.annotations)
+        same && !held.deleting
+            && held.labels.contain(&self.labels)
+            && held.annotations.contain(&self.annotations)
     }
 
     /// A merge patch that takes out of `held` what Git does not have, and that applying leaves because somebody else
@@ -123,6 +122,7 @@ mod tests {
     use sluice_crds::ChannelStatus;
 
     use super::*;
+    use crate::texts::Texts;
 
     fn document() -> Value {
         json!({
@@ -140,7 +140,11 @@ mod tests {
     fn held(patch: &Value, more: &Value) -> Held {
         let mut spec = patch["spec"].clone();
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let texts = |field: &str| serde_json::from_value(patch["metadata"][field].clone()).unwrap();
+        let texts = |field: &str| {
+            let texts: BTreeMap<String, String> =
+                serde_json::from_value(patch["metadata"][field].clone()).unwrap();
+            Texts::from(&texts)
+        };
         Held {
             key: ObjectKey { kind: Kind::Channel, name: "c".into() },
             uid: "u".into(),

@@ -28,6 +28,7 @@ pub mod review;
 mod skew;
 mod status;
 mod terms;
+mod texts;
 pub mod tunnel;
 mod watch;
 

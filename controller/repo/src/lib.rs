@@ -23,7 +23,7 @@ pub mod worker;
 pub use access::{Access, Credentials, Proxy};
 pub use error::{ReadError, RepoError, SettingsError};
 pub use ids::{CommitId, ObjectId};
-pub use mirror::{CommitInfo, Entry, Finder, Kind, Messages, Mirror, PathFilter, Reader};
+pub use mirror::{Change, CommitInfo, Entry, Finder, Kind, Messages, Mirror, PathFilter, Reader};
 pub use process::Launch;
 pub use reference::Reference;
 pub use source::{Mirrors, Poll, Source, SourceSettings};

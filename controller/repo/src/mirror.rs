@@ -14,7 +14,7 @@ use git2::{ErrorCode, ObjectType, Oid, Repository};
 pub use self::{
     history::{CommitInfo, Messages},
     paths::PathFilter,
-    tree::{Cache, Entry, Finder, Kind},
+    tree::{Cache, Change, Entry, Finder, Kind},
 };
 use crate::{
     error::ReadError,

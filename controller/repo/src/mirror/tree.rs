@@ -51,6 +51,15 @@ pub struct Entry {
     pub oid: ObjectId,
 }
 
+/// A path that is not the same in two commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Path from the root of the repository.
+    pub path: String,
+    /// What the later commit has there, if anything.
+    pub entry: Option<Entry>,
+}
+
 /// One line of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Child {
@@ -202,6 +211,70 @@ impl Reader {
             }
         })?;
         Ok(found)
+    }
+
+    /// What differs below the folder `under` between two commits, as far as `filter` wants it: each path that is not
+    /// the same in both, and what `to` has there. Folders that are the same are not looked into.
+    ///
+    /// `None`: the difference cannot be told, because of a name that is no path; [`Self::entries`] can.
+    pub fn changes(
+        &self,
+        (from, to): (CommitId, CommitId),
+        under: &str,
+        filter: &PathFilter,
+    ) -> Result<Option<Vec<Change>>, ReadError> {
+        let folder = |commit: CommitId| match self.find(commit, under)? {
+            Some(Entry { kind: Kind::Tree, path, oid }) => Ok((path, oid)),
+            _ => Err(ReadError::NoSuchPath { path: under.to_owned(), commit: commit.to_string() }),
+        };
+        let ((path, before), (_, after)) = (folder(from)?, folder(to)?);
+        let skip = if path.is_empty() { 0 } else { path.len() + 1 };
+        let mut found = Vec::new();
+        let mut note = |path: String, entry: Option<&Child>| {
+            if filter.matches(&path[skip..]) {
+                let entry = entry.map(|child| Entry { path: path.clone(), kind: child.kind, oid: child.oid });
+                found.push(Change { path, entry });
+            }
+        };
+        let mut open = vec![(path, Some(before), Some(after), 0)];
+        while let Some((folder, before, after, depth)) = open.pop() {
+            if before == after {
+                continue;
+            }
+            if depth >= MAX_DEPTH {
+                return Err(ReadError::TooMany { path: folder, limit: MAX_ENTRIES });
+            }
+            let children =
+                |id: Option<ObjectId>| id.map_or_else(|| Ok(Arc::default()), |id| self.children(id));
+            let (before, after) = (children(before)?, children(after)?);
+            if before.iter().chain(&*after).any(|child| child.kind == Kind::Unnameable) {
+                return Ok(None);
+            }
+            let by_name = |child: &Child| (child.name.clone(), child.is_tree());
+            let mut gone: HashMap<_, &Child> = before.iter().map(|child| (by_name(child), child)).collect();
+            for child in &*after {
+                let known = gone.remove(&by_name(child));
+                if known == Some(child) {
+                    continue;
+                }
+                let path = join(&folder, &child.name);
+                if child.is_tree() {
+                    open.push((path, known.map(|known| known.oid), Some(child.oid), depth + 1));
+                } else {
+                    note(path, Some(child));
+                }
+            }
+            for child in gone.into_values() {
+                let path = join(&folder, &child.name);
+                // What became a folder, or was one, has a line for itself and one for each file below.
+                if child.is_tree() {
+                    open.push((path, Some(child.oid), None, depth + 1))
+                } else {
+                    note(path, None)
+                }
+            }
+        }
+        Ok(Some(found))
     }
 
     /// Everything below a folder given by its id, with paths relative to it.

@@ -1,0 +1,24 @@
+//! Labels and annotations.
+
+use std::collections::BTreeMap;
+
+/// A few short texts by name. Each of thousands of objects has them, so they take no more room than they need.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Texts(Box<[(Box<str>, Box<str>)]>);
+
+impl Texts {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| **known == *name).map(|(_, text)| &**text)
+    }
+
+    /// Whether these are all among them.
+    pub(crate) fn contain(&self, others: &BTreeMap<String, String>) -> bool {
+        others.iter().all(|(name, text)| self.get(name) == Some(text))
+    }
+}
+
+impl From<&BTreeMap<String, String>> for Texts {
+    fn from(texts: &BTreeMap<String, String>) -> Self {
+        Self(texts.iter().map(|(name, text)| (name.as_str().into(), text.as_str().into())).collect())
+    }
+}
