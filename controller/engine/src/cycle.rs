@@ -18,7 +18,6 @@ use sluice_core::{
     status::Status,
 };
 use sluice_repo::CommitId;
-use sluice_store::{control::BundleStore, objects::Etag};
 use tokio::time::timeout_at;
 
 use crate::{
@@ -27,6 +26,7 @@ use crate::{
     report::{Contact, Report, Said},
     resources::InForce,
     retry::Retries,
+    saved::Saved,
     scrub::{self, Depth},
 };
 
@@ -45,8 +45,8 @@ pub struct Engine {
     pub(crate) parts: Parts,
     /// What the last commit declares.
     pub(crate) inventory: Arc<Inventory>,
-    /// Version of the inventory that is stored.
-    pub(crate) saved: Option<Etag>,
+    /// What is stored of it.
+    pub(crate) saved: Saved,
     /// What of it is in force; `None` while nobody knows.
     pub(crate) in_force: Option<InForce>,
     /// What is in force may have changed since.
@@ -81,20 +81,11 @@ pub struct Engine {
     pub(crate) dirty: bool,
 }
 
-/// The commit that was worked with last, from before a restart: what [`sluice_repo::SourceSettings::known`] asks for.
-pub async fn last_commit(store: &BundleStore, owner: &str) -> Result<Option<CommitId>, EngineError> {
-    let stored = apply::readable(store.document::<Inventory>(owner).await)?.flatten();
-    Ok(stored.and_then(|(inventory, _)| inventory.commit.parse().ok()))
-}
-
 impl Engine {
     /// Loads what was published before, so that devices are answered although Git is away.
     pub async fn open(settings: Settings, parts: Parts) -> Result<Self, EngineError> {
-        let document = parts.store.document::<Inventory>(&settings.owner.name).await;
-        let (inventory, saved) = match apply::readable(document)?.flatten() {
-            Some((inventory, etag)) => (inventory, Some(etag)),
-            None => (Inventory::default(), None),
-        };
+        let saved = Saved::load(&parts.store, &settings.owner.name).await?;
+        let inventory = Arc::clone(saved.inventory());
         let commit: Option<CommitId> = inventory.commit.parse().ok();
         let stored = apply::load(&parts).await?;
         let contact = Contact { applied: commit.map(|c| c.to_string()), ..Contact::default() };
@@ -104,7 +95,7 @@ impl Engine {
         let mut engine = Self {
             settings,
             parts,
-            inventory: Arc::new(inventory),
+            inventory,
             saved,
             in_force,
             disturbed: true,
@@ -195,6 +186,9 @@ impl Engine {
         match self.parts.store.prune_shards(Timestamp::now()).await {
             Ok(removed) => tracing::debug!(removed, "shards pruned"),
             Err(error) => tracing::warn!(%error, "old shards could not be removed"),
+        }
+        if let Err(error) = self.saved.prune(&self.parts.store).await {
+            tracing::warn!(%error, "old parts of the inventory could not be removed");
         }
     }
 

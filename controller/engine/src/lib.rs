@@ -14,6 +14,7 @@ mod pass;
 mod report;
 mod resources;
 mod retry;
+mod saved;
 mod scrub;
 
 use std::{sync::Arc, time::Duration};
@@ -27,10 +28,11 @@ use sluice_store::{
 };
 use tokio::sync::Notify;
 
-pub use cycle::{Engine, last_commit};
+pub use cycle::Engine;
 pub use materialise::{BundlePolicy, MakeError, from_git};
 pub use observe::files_of_commit;
 pub use resources::{Committed, Declared, InForce, Resources, Unavailable};
+pub use saved::last_commit;
 
 /// The folder of the repository that is read.
 #[derive(Debug, Clone, Default)]

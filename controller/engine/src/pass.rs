@@ -153,10 +153,7 @@ impl Engine {
 
     /// Writes the inventory.
     async fn save(&mut self) -> Result<(), EngineError> {
-        let (epoch, name) = (self.parts.epoch, &self.settings.owner.name);
-        let written =
-            self.parts.store.put_document(epoch, name, &*self.inventory, self.saved.as_ref()).await?;
-        self.saved = Some(written);
+        self.saved.save(&self.inventory, self.parts.epoch, &self.parts.store).await?;
         self.unsaved = false;
         Ok(())
     }

@@ -201,6 +201,24 @@ async fn claim_format(objects: &dyn Objects) -> Result<(), ControlError> {
 }
 
 /// JSON with a final line feed, for people who look at the store.
+impl BundleStore {
+    /// Writes an object that is named by the SHA-256 of its content. One that is there with other bytes was damaged,
+    /// and is replaced.
+    async fn put_addressed(&self, key: &str, digest: &Digest, bytes: Vec<u8>) -> Result<(), ControlError> {
+        match self.objects.create(key, bytes.clone().into()).await {
+            Ok(()) => Ok(()),
+            Err(ObjectsError::AlreadyExists(_)) => {
+                if read_addressed(&*self.objects, key, digest).await.is_err() {
+                    tracing::warn!(key, "replacing a damaged object");
+                    self.objects.replace(key, bytes.into(), None).await?;
+                }
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
 fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = serde_json::to_vec(value).expect("the types of the store have text keys and cannot fail");
     bytes.push(b'\n');

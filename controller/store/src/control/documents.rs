@@ -1,8 +1,12 @@
 //! Documents of the engine that only it understands, such as the inventory of a repository.
 
-use serde::{Serialize, de::DeserializeOwned};
+use std::collections::BTreeSet;
 
-use super::{BundleStore, ControlError, decode, encode};
+use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
+use sluice_core::digest::Digest;
+
+use super::{BundleStore, ControlError, decode, encode, prune::KEPT_SECONDS, read_addressed};
 use crate::objects::{Etag, ObjectsError};
 
 impl BundleStore {
@@ -36,8 +40,50 @@ impl BundleStore {
         }
         Ok(self.objects.replace(&key, bytes, None).await?)
     }
+
+    /// Writes a part of the document `name`, which the document then names by its digest. A part that is there is not
+    /// written again.
+    pub async fn put_part<T: Serialize + Sync>(&self, name: &str, part: &T) -> Result<Digest, ControlError> {
+        let bytes = encode(part);
+        let digest = Digest::of(&bytes);
+        self.put_addressed(&part_key(name, &digest), &digest, bytes).await?;
+        Ok(digest)
+    }
+
+    /// A part of the document `name`.
+    pub async fn part<T: DeserializeOwned>(&self, name: &str, digest: &Digest) -> Result<T, ControlError> {
+        let key = part_key(name, digest);
+        decode(&key, &read_addressed(&*self.objects, &key, digest).await?)
+    }
+
+    /// Removes the parts of the document `name` that are not `kept` and older than ten minutes: a document that names
+    /// a younger one may be on its way. Returns how many went.
+    pub async fn prune_parts(
+        &self,
+        name: &str,
+        kept: &BTreeSet<Digest>,
+        now: Timestamp,
+    ) -> Result<usize, ControlError> {
+        let kept: BTreeSet<String> = kept.iter().map(|digest| part_key(name, digest)).collect();
+        let mut removed = 0;
+        for part in self.objects.list(&folder(name)).await? {
+            let old = part.modified < now.as_second() - KEPT_SECONDS;
+            if old && !kept.contains(&part.key) && self.objects.delete(&part.key).await? {
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
 }
 
 fn key(name: &str) -> String {
-    format!("inventory/{name}.json")
+    format!("{}.json", folder(name))
+}
+
+fn part_key(name: &str, digest: &Digest) -> String {
+    format!("{}/{digest}.json", folder(name))
+}
+
+fn folder(name: &str) -> String {
+    format!("inventory/{name}")
 }

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// A gateway that read a root has so long to read its shards.
-const KEPT_SECONDS: i64 = 600;
+pub(super) const KEPT_SECONDS: i64 = 600;
 
 impl BundleStore {
     /// Removes shards that no root of the last ten minutes refers to, and that are older than that themselves. Returns

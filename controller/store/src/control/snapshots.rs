@@ -153,7 +153,7 @@ impl BundleStore {
             .map(|(app, bytes)| async move {
                 let Some(bytes) = bytes else { return Ok((app, None)) };
                 let digest = Digest::of(&bytes);
-                self.put_shard(&digest, bytes).await.map(|()| (app, Some(digest)))
+                self.put_addressed(&shard_key(&digest), &digest, bytes).await.map(|()| (app, Some(digest)))
             })
             .buffer_unordered(AT_ONCE);
         let mut written = BTreeMap::new();
@@ -162,22 +162,6 @@ impl BundleStore {
             written.insert(app, digest);
         }
         Ok(written)
-    }
-
-    /// Writes a shard. One that is there with other bytes was damaged, and is replaced.
-    async fn put_shard(&self, digest: &Digest, bytes: Vec<u8>) -> Result<(), ControlError> {
-        let key = shard_key(digest);
-        match self.objects.create(&key, bytes.clone().into()).await {
-            Ok(()) => Ok(()),
-            Err(ObjectsError::AlreadyExists(_)) => {
-                if read_addressed(&*self.objects, &key, digest).await.is_err() {
-                    tracing::warn!(shard = %digest, "replacing a damaged shard");
-                    self.objects.replace(&key, bytes.into(), None).await?;
-                }
-                Ok(())
-            }
-            Err(e) => Err(e.into()),
-        }
     }
 
     /// Puts the newest root of the last ten minutes in the place of one that cannot be read: the last good state is
