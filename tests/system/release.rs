@@ -184,6 +184,37 @@ fn a_channel_that_serves_devices_does_not_vanish() {
 }
 
 #[test]
+fn a_channel_that_was_one_document_of_several_leaves_with_the_trailer_as_well() {
+    let world = World::shop();
+    let both = [
+        channel("production", "1.1.0", "  public: true\n"),
+        channel("spare", "1.2.0", "  allow: { selfAssign: true }\n"),
+    ];
+    world.commit(Changes::new().file("channels/production.yaml", both.join("---\n")));
+    let server = world.serve();
+    phone(1).awaits(&server, "1.1.0");
+    server.eventually("the phone is known", |server| {
+        server.explain(&phone(1).body())["device"]["channel"].is_string().then_some(())
+    });
+    let commit = world.commit(Changes::new().file("channels/production.yaml", &both[1]));
+    server.await_commit(&commit);
+    server.await_problem("PruneRefused");
+    // It is still refused by a commit that says nothing, also after a restart.
+    let commit = world.commit(Changes::new().file("note.txt", "x"));
+    server.await_commit(&commit);
+    server.await_problem("PruneRefused");
+    assert!(server.stop().success());
+    let server = world.serve();
+    server.await_problem("PruneRefused");
+    phone(2).downloads(&server, "1.1.0");
+
+    world.commit(Changes::new().message("Close the shop\n\nSluice-Allow-Prune: 1\n"));
+    server.eventually("the channel is gone", |server| {
+        (phone(1).asks(server)["error"] == "no_channel").then_some(())
+    });
+}
+
+#[test]
 fn a_webhook_makes_it_immediate() {
     let world = World::shop();
     let secret = world.file("hook-secret");

@@ -357,9 +357,8 @@ impl Step {
                     complete: false,
                 })
             });
-            let file = Arc::make_mut(file);
-            file.complete = false;
-            file.objects.push(Arc::new(Located { stale: true, ..Located::clone(&located) }));
+            // The file stays as complete as it was read: the next commit that leaves it alone asks again what it removes.
+            Arc::make_mut(file).objects.push(Arc::new(Located { stale: true, ..Located::clone(&located) }));
         }
         self.next.keep_declared();
         self
@@ -493,6 +492,19 @@ mod tests {
         assert!(PruneGuard { allowed: 6, ..PruneGuard::default() }.refuse(&before, &step).is_some());
         assert!(PruneGuard { allowed: 7, ..PruneGuard::default() }.refuse(&before, &step).is_none());
         assert_eq!(names(&step.keeping_removed().next).len(), 8);
+    }
+
+    #[test]
+    fn what_was_kept_leaves_with_a_later_commit_that_allows_it() {
+        let before = first(&[("a.yaml", &["a", "b"], true), ("c.yaml", &["c"], true)]);
+        let now = files(&[("a.yaml", &["a"], true)]);
+        let refused = before.step("2".into(), String::new(), now.clone());
+        assert_eq!(refused.removed.len(), 2);
+        let kept = refused.keeping_removed().next;
+        assert_eq!(names(&kept), ["a", "b", "c"]);
+        let next = kept.step("3".into(), String::new(), now);
+        assert_eq!(next.removed.len(), 2, "a file that only lost a document as well as one that is gone");
+        assert_eq!(names(&next.next), ["a"]);
     }
 
     #[test]
