@@ -45,6 +45,23 @@ fn whatever_is_damaged_phones_are_answered_as_before() {
 }
 
 #[test]
+fn a_channel_does_not_vanish_because_a_damaged_fleet_store_forgot_who_uses_it() {
+    let world = World::shop();
+    let server = world.serve();
+    phone(1).awaits(&server, "1.1.0");
+    assert!(server.stop().success());
+    fs::write(world.data().join("fleet.db"), b"-----BEGIN AGE ENCRYPTED FILE-----".repeat(300)).unwrap();
+    world.commit(Changes::new().remove("channels/production.yaml"));
+    let server = world.serve();
+    server.await_problem("PruneRefused");
+    phone(2).awaits(&server, "1.1.0");
+    world.commit(Changes::new().message("Close the shop\n\nSluice-Allow-Prune: 1\n"));
+    server.eventually("the channel is gone", |server| {
+        (phone(1).asks(server)["error"] == "no_channel").then_some(())
+    });
+}
+
+#[test]
 fn without_a_readable_fleet_store_phones_are_answered_all_the_same() {
     let world = World::shop();
     let database = world.data().join("fleet.db");

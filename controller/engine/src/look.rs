@@ -104,9 +104,10 @@ impl Engine {
             Ok(()) => self.parts.fleet.active_devices().await,
             Err(error) => Err(error),
         };
+        // What a damaged store knew is not known (rule 5).
+        let forgot = self.parts.fleet.figures().damaged_files > 0;
         match asked {
-            Err(_) => channels.collect(),
-            Ok(active) => channels
+            Ok(active) if !forgot => channels
                 .filter(|(app, channel)| {
                     active.iter().any(|a| {
                         a.devices > 0
@@ -115,6 +116,7 @@ impl Engine {
                     })
                 })
                 .collect(),
+            _ => channels.collect(),
         }
     }
 }
