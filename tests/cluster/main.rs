@@ -9,5 +9,6 @@ mod leadership;
 mod people;
 mod restore;
 mod rights;
+mod several;
 mod support;
 mod terms;

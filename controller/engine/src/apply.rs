@@ -60,22 +60,45 @@ pub(crate) fn readable<T>(read: Result<T, ControlError>) -> Result<Option<T>, Co
     }
 }
 
+/// What came of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is what stands, as far as it could be written.
+    Applied,
+    /// Meanwhile somebody else took an app of it. Nothing was published; another plan leaves that app out.
+    Overtaken,
+}
+
 /// Writes the plan for the apps of `owner` over what is `stored`, which is what stands when this returns, also in part.
 pub(crate) async fn apply(
     plan: &Plan,
     owner: &str,
     stored: &mut Stored,
     parts: &Parts,
-) -> Result<(), EngineError> {
+) -> Result<Outcome, EngineError> {
     let mut unknown = BTreeSet::new();
+    let mut overtaken = false;
     for (app, AppPlan { record, .. }) in plan.apps.iter().map(|(app, plan)| (app, &**plan)) {
         if stored.records.get(app) != Some(record) {
-            match readable(write_record(parts, app, owner, record).await)? {
+            let written = match write_record(parts, app, owner, record).await {
+                // Of this app only: the others go on (rule 9).
+                Err(ControlError::OwnedBy { owner, .. }) => {
+                    tracing::info!(%app, owner, "another repository took the app first");
+                    let theirs = readable(parts.store.record(app).await)?.flatten();
+                    overtaken |= theirs.is_some();
+                    theirs
+                }
+                written => readable(written)?,
+            };
+            match written {
                 Some(written) => _ = stored.records.insert(app.clone(), Arc::new(written)),
                 // What its versions are bound to is not known: the app stays as it is served.
                 None => _ = unknown.insert(app.clone()),
             }
         }
+    }
+    if overtaken {
+        return Ok(Outcome::Overtaken);
     }
     let planned = |app: &AppId| plan.apps.get(app).and_then(|plan| plan.shard.as_ref());
     let mut changes: BTreeMap<AppId, Option<Arc<Shard>>> = plan
@@ -89,7 +112,7 @@ pub(crate) async fn apply(
     let gone = stored.shards.keys().filter(|app| mine(app) && planned(app).is_none());
     changes.extend(gone.map(|app| (app.clone(), None)));
     if changes.is_empty() {
-        return Ok(());
+        return Ok(Outcome::Applied);
     }
     let published = parts.store.publish(parts.epoch, &changes, Timestamp::now()).await?;
     verify(parts, Some(published.root.generation)).await?;
@@ -99,7 +122,7 @@ pub(crate) async fn apply(
             None => stored.shards.remove(&app),
         };
     }
-    Ok(())
+    Ok(Outcome::Applied)
 }
 
 /// Reads the published snapshot back and swaps it in. Devices are never answered from what was only meant to be written.

@@ -230,7 +230,7 @@ impl Engine {
     }
 
     /// Steps four and five.
-    pub(crate) async fn apply(&mut self, plan: &Plan) -> Result<(), EngineError> {
+    pub(crate) async fn apply(&mut self, plan: &Plan) -> Result<apply::Outcome, EngineError> {
         apply::apply(plan, &self.settings.owner.name, &mut self.stored, &self.parts).await
     }
 

@@ -19,7 +19,9 @@ use sluice_core::{
 };
 use tokio::time::timeout_at;
 
-use crate::{Declared, Engine, EngineError, downloads::Made, materialise, observe, resources::InForce};
+use crate::{
+    Declared, Engine, EngineError, apply::Outcome, downloads::Made, materialise, observe, resources::InForce,
+};
 
 /// After this much making of bundles, those that are ready are published.
 const SLICE: Duration = Duration::from_secs(1);
@@ -36,8 +38,11 @@ impl Engine {
             }
             // Before anything was ever read, nothing follows from it.
             let Some(plan) = self.plan().filter(|_| self.commit.is_some()) else { return Ok(()) };
-            self.apply(&plan).await?;
+            let outcome = self.apply(&plan).await?;
             self.settle_observed();
+            if outcome == Outcome::Overtaken {
+                continue;
+            }
             let needs: Vec<Need> = plan.needs().into_iter().cloned().collect();
             self.follow(plan);
             // Last, because nobody waits for it: after a crash before this, the commit is read once more.
