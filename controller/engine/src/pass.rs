@@ -109,11 +109,12 @@ impl Engine {
                 }
             };
             let Some(in_force) = in_force else { continue };
-            self.disturbed = false;
             self.came_into_force(in_force);
             if self.read {
                 self.look_up_paths().await?;
             }
+            // Last: when the paths could not be looked up, nothing is planned with those of an older commit.
+            self.disturbed = false;
             return Ok(());
         }
         Ok(())
