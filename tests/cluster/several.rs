@@ -1,10 +1,14 @@
 //! Several Repositories in one namespace: none misses what concerns it, and none stands in another's way.
 
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use serde_json::json;
-use sluice_crds::Repository;
+use sluice_crds::{Channel, Repository};
 use sluice_repo::testing::Changes;
 
-use crate::support::{APP, World, channel, release};
+use crate::support::{APP, LIMIT, World, channel, release, until};
 
 /// The app of the second Repository.
 const BANK: &str = "com.example.bank";
@@ -35,6 +39,29 @@ async fn two() -> World {
     });
     world.apply(&bank).await;
     world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drift_of_each_is_put_right() {
+    let world = two().await;
+    let _operator = world.operator().await;
+    let names = ["shop-production", "bank-production"];
+    for name in names {
+        world.await_channel(name, "Served").await;
+    }
+    let channels: Api<Channel> = world.api();
+    // In an order that no turn-taking guesses.
+    for (round, name) in [0, 1, 1, 0, 0, 0, 1, 1].map(|at| names[at]).into_iter().enumerate() {
+        let patch = json!({ "spec": { "suspend": true } });
+        channels.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+        until(LIMIT, &format!("round {round}: {name} is Git's again"), async || {
+            (!channels.get(name).await.unwrap().spec.suspend).then_some(())
+        })
+        .await;
+        let patch = json!({ "status": { "release": "9.9.9" } });
+        channels.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+        world.says(name, "1.1.0").await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

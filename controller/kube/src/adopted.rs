@@ -23,7 +23,7 @@ use sluice_core::{
 use sluice_engine::{Declared, InForce, Resources, Unavailable};
 
 use crate::{
-    cache::{Body, Cache, Held, Namespace, lock},
+    cache::{Body, Cache, Changes, Held, Namespace, lock},
     declared::{as_held, read},
     deleted::Deleted,
     report::Reporter,
@@ -35,6 +35,7 @@ pub(crate) struct Adopted {
     owner: Owner,
     cache: Arc<Cache>,
     space: Arc<Namespace>,
+    changes: Changes,
     reporter: Arc<Reporter>,
     /// Objects whose deletion from the cluster was confirmed, as `Kind/name`.
     confirmed: Mutex<BTreeSet<String>>,
@@ -105,7 +106,8 @@ impl Adopted {
         herald: Herald,
     ) -> Self {
         let space = cache.namespace(namespace);
-        Self { owner, cache, space, reporter, confirmed: Mutex::new(confirmed), deleted, herald }
+        let (changes, confirmed) = (space.changes(), Mutex::new(confirmed));
+        Self { owner, cache, space, changes, reporter, confirmed, deleted, herald }
     }
 
     /// The channels that are gone from the cluster and not from Git.
@@ -118,7 +120,7 @@ impl Adopted {
         let mut known = lock(&self.confirmed);
         if *known != confirmed {
             *known = confirmed;
-            self.space.changed.notify_one();
+            self.space.tell_changed();
         }
     }
 
@@ -236,7 +238,7 @@ impl Resources for Adopted {
             }
         };
         tokio::select! {
-            () = self.space.changed.notified() => {}
+            () = self.changes.next() => {}
             () = over => {}
         }
     }

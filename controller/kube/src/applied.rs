@@ -19,7 +19,7 @@ use sluice_core::{
 use sluice_engine::{Declared, InForce, Resources, Unavailable};
 
 use crate::{
-    cache::{Body, Cache, Held, Namespace, lock},
+    cache::{Body, Cache, Changes, Held, Namespace, lock},
     declared::{Documents, Holders, as_held, read_files},
     desired::Desired,
     fights::Fights,
@@ -43,6 +43,7 @@ pub(crate) struct Applied {
     objects: Objects,
     cache: Arc<Cache>,
     space: Arc<Namespace>,
+    changes: Changes,
     reporter: Arc<Reporter>,
     state: Mutex<State>,
 }
@@ -73,8 +74,8 @@ impl Applied {
         reporter: Arc<Reporter>,
     ) -> Self {
         let space = cache.namespace(&objects.namespace);
-        let repository = repository.to_owned();
-        Self { repository, objects, cache, space, reporter, state: Mutex::default() }
+        let (repository, changes) = (repository.to_owned(), space.changes());
+        Self { repository, objects, cache, space, changes, reporter, state: Mutex::default() }
     }
 
     /// What has to be written, and what must not be.
@@ -161,7 +162,9 @@ impl Applied {
             let gone = "it is being deleted; it is applied again when it is gone".to_owned();
             return (key, Err(Problem::Refused(Code::ApplyRejected, gone)));
         }
-        self.space.write(key.id());
+        let writing = self.space.write(&key);
+        // Until it is answered nobody knows which generation is this program's own.
+        lock(&self.state).written.remove(&key);
         let mut applied = self.objects.apply(&key, &desired.patch(&key.name)).await;
         if let Ok(held) = &applied
             && !desired.is(held)
@@ -173,10 +176,10 @@ impl Applied {
             lock(&self.state).written.insert(key.clone(), held.generation);
             self.cache.wrote(&self.objects.namespace, held);
         });
-        let known = self.space.written(key.id());
+        let known = writing.answered();
         // Somebody else wrote it meanwhile.
         if applied.is_ok() && known.is_none_or(|known| !desired.is(&known)) {
-            self.space.changed.notify_one();
+            self.space.tell_changed();
         }
         (key, applied)
     }
@@ -321,7 +324,7 @@ impl Resources for Applied {
             }
         };
         tokio::select! {
-            () = self.space.changed.notified() => {}
+            () = self.changes.next() => {}
             () = retry => {}
         }
     }

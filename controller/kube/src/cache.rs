@@ -20,7 +20,7 @@ use sluice_crds::{
     ReleaseSpec, ReleaseStatus,
 };
 use sluice_engine::Unavailable;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::{by_object::ByObject, problem::Problem, terms::Terms, texts::Texts};
 
@@ -149,10 +149,32 @@ pub(crate) struct Namespace {
     objects: Mutex<ByObject<Arc<Held>>>,
     /// Objects that this program is writing: a watch may tell of it before the answer comes.
     writing: Mutex<ByObject<()>>,
-    /// Something changed that may matter to what is in force.
-    pub(crate) changed: Notify,
+    /// Something changed that may matter to what is in force. Several Repositories of a namespace wait for it, and none
+    /// may miss it.
+    changed: watch::Sender<()>,
     /// Something changed, a status perhaps.
-    pub(crate) stirred: Notify,
+    stirred: watch::Sender<()>,
+}
+
+/// An object is being written, until this is dropped. Who drops it before the answer came looks at everything again.
+pub(crate) struct Writing<'a> {
+    space: &'a Namespace,
+    key: &'a ObjectKey,
+}
+
+impl Writing<'_> {
+    /// Ends it, and says what is known of the object by now.
+    pub(crate) fn answered(self) -> Option<Arc<Held>> {
+        let (space, id) = (self.space, self.key.id());
+        drop(self);
+        space.get(id)
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        lock(&self.space.writing).remove(self.key.id());
+    }
 }
 
 impl Namespace {
@@ -161,15 +183,25 @@ impl Namespace {
         lock(&self.objects).get(id).cloned()
     }
 
-    /// Begins to write an object: what a watch tells of it until [`Self::written`] is no news.
-    pub(crate) fn write(&self, id: ObjectId<'_>) {
-        lock(&self.writing).insert(id, ());
+    /// Begins to write an object: what a watch tells of it until the end is no news.
+    pub(crate) fn write<'a>(&'a self, key: &'a ObjectKey) -> Writing<'a> {
+        lock(&self.writing).insert(key.id(), ());
+        Writing { space: self, key }
     }
 
-    /// Ends it, and says what is known of the object by now.
-    pub(crate) fn written(&self, id: ObjectId<'_>) -> Option<Arc<Held>> {
-        lock(&self.writing).remove(id);
-        self.get(id)
+    /// Tells whoever waits that something changed that may matter to what is in force.
+    pub(crate) fn tell_changed(&self) {
+        self.changed.send_replace(());
+    }
+
+    /// Sees every change from now on.
+    pub(crate) fn changes(&self) -> Changes {
+        Changes(Mutex::new(self.changed.subscribe()))
+    }
+
+    /// Sees from now on that something changed, a status perhaps.
+    pub(crate) fn stirs(&self) -> watch::Receiver<()> {
+        self.stirred.subscribe()
     }
 
     fn is_writing(&self, id: ObjectId<'_>) -> bool {
@@ -192,6 +224,22 @@ impl Namespace {
     /// Every object, in no order.
     pub(crate) fn all(&self) -> Vec<Arc<Held>> {
         lock(&self.objects).values().cloned().collect()
+    }
+}
+
+/// What one Repository has seen of the changes in its namespace.
+#[derive(Debug)]
+pub(crate) struct Changes(Mutex<watch::Receiver<()>>);
+
+impl Changes {
+    /// Returns when something changed since this returned last. A call that is dropped has seen nothing.
+    pub(crate) async fn next(&self) {
+        let mut receiver = lock(&self.0).clone();
+        if receiver.changed().await.is_err() {
+            // A namespace is kept for as long as the process lives.
+            std::future::pending::<()>().await;
+        }
+        *lock(&self.0) = receiver;
     }
 }
 
@@ -230,9 +278,9 @@ impl Cache {
         let space = self.namespace(namespace);
         let ours = space.is_writing(held.key.id());
         if let Some(matters) = space.put(held) {
-            space.stirred.notify_one();
+            space.stirred.send_replace(());
             if matters && !ours {
-                space.changed.notify_one();
+                space.tell_changed();
             }
         }
     }
@@ -250,8 +298,8 @@ impl Cache {
         if objects.get(key.id()).is_some_and(|known| known.uid == uid) {
             objects.remove(key.id());
             drop(objects);
-            space.changed.notify_one();
-            space.stirred.notify_one();
+            space.tell_changed();
+            space.stirred.send_replace(());
         }
     }
 
@@ -285,8 +333,8 @@ impl Cache {
 
     fn wake(&self) {
         for space in lock(&self.namespaces).values() {
-            space.changed.notify_one();
-            space.stirred.notify_one();
+            space.tell_changed();
+            space.stirred.send_replace(());
         }
     }
 
@@ -346,6 +394,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
     fn object(version: &str, generation: i64) -> Held {
@@ -380,5 +430,39 @@ mod tests {
         cache.listed(Kind::Channel, &HashMap::new());
         assert!(cache.namespace("n").get(held.key.id()).is_none());
         assert!(cache.is_synced());
+    }
+
+    fn is_due(changes: &Changes) -> bool {
+        changes.next().now_or_never().is_some()
+    }
+
+    #[test]
+    fn everybody_who_waits_for_a_change_sees_it_once() {
+        let cache = Cache::default();
+        let space = cache.namespace("n");
+        let (one, other) = (space.changes(), space.changes());
+        assert!(!is_due(&one) && !is_due(&other));
+        cache.note("n", object("1", 1));
+        assert!(is_due(&one) && is_due(&other));
+        assert!(!is_due(&one) && !is_due(&other));
+        cache.note("n", object("2", 1));
+        assert!(!is_due(&one), "its status is another one, if anything");
+    }
+
+    #[test]
+    fn a_write_that_nobody_waited_for_hides_no_later_change() {
+        let cache = Cache::default();
+        let space = cache.namespace("n");
+        let (changes, key) = (space.changes(), object("", 0).key);
+        let writing = space.write(&key);
+        cache.note("n", object("1", 1));
+        assert!(!is_due(&changes), "the answer is to come");
+        drop(writing);
+        cache.note("n", object("2", 2));
+        assert!(is_due(&changes));
+        let writing = space.write(&key);
+        cache.note("n", object("3", 3));
+        assert_eq!(writing.answered().unwrap().generation, 3);
+        assert!(!is_due(&changes));
     }
 }

@@ -128,7 +128,7 @@ impl Reporter {
 
     /// Writes until the returned future is dropped, or until a later leader has written.
     pub(crate) async fn run(&self) {
-        let mut latest = self.latest.subscribe();
+        let (mut latest, mut stirs) = (self.latest.subscribe(), self.space.stirs());
         loop {
             let said = latest.borrow_and_update().clone();
             let swept = match &said {
@@ -142,8 +142,9 @@ impl Reporter {
             };
             let stirred = async {
                 tokio::time::sleep(pause).await;
-                if swept == Swept::Done {
-                    self.space.stirred.notified().await;
+                if swept == Swept::Done && stirs.changed().await.is_err() {
+                    // A namespace is kept for as long as the process lives.
+                    std::future::pending::<()>().await;
                 }
             };
             tokio::select! {
