@@ -212,3 +212,50 @@ async fn a_quota_and_a_policy_refuse_single_objects() {
     world.await_release("shop-1.3.0", "Stored").await;
     assert_eq!(release("1.3.0").matches(APP).count(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_changes_what_it_admits_is_not_fought_without_a_pause() {
+    let flags = [
+        "--feature-gates=MutatingAdmissionPolicy=true",
+        "--runtime-config=admissionregistration.k8s.io/v1beta1=true",
+    ];
+    let mut builder = ControlPlane::builder();
+    for flag in flags {
+        builder = builder.apiserver_flag(flag);
+    }
+    let control_plane: &'static ControlPlane = Box::leak(Box::new(builder.start().await));
+    control_plane.install_crds().await;
+    let world = World::on(control_plane).await;
+    world.upstream.commit(shop());
+    let policy = format!("suspend-{}", world.namespace);
+    control_plane
+        .apply_yaml(&format!(
+            "apiVersion: admissionregistration.k8s.io/v1beta1\nkind: MutatingAdmissionPolicy\nmetadata: {{ name: {policy} }}\n\
+             spec:\n  failurePolicy: Fail\n  reinvocationPolicy: Never\n  matchConstraints:\n    resourceRules:\n    - apiGroups: \
+             [sluice.dev]\n      apiVersions: [\"*\"]\n      operations: [CREATE, UPDATE]\n      resources: [channels]\n  \
+             mutations:\n  - patchType: JSONPatch\n    jsonPatch:\n      expression: '[JSONPatch{{op: \"add\", path: \
+             \"/spec/suspend\", value: true}}]'\n---\napiVersion: admissionregistration.k8s.io/v1beta1\nkind: \
+             MutatingAdmissionPolicyBinding\nmetadata: {{ name: {policy} }}\nspec: {{ policyName: {policy} }}\n"
+        ))
+        .await;
+    let channels: Api<Channel> = world.api();
+    until(LIMIT, "the policy works", async || {
+        control_plane.apply_yaml_in(&world.namespace, &channel("probe", "1.1.0")).await;
+        let suspended = channels.get("shop-probe").await.unwrap().spec.suspend;
+        channels.delete("shop-probe", &DeleteParams::default()).await.unwrap();
+        suspended
+    })
+    .await;
+    world.follow(json!({})).await;
+    let operator = world.operator().await;
+    until(LIMIT, "the fight is reported", async || {
+        let repository = world.api::<Repository>().get("shop").await.unwrap();
+        let text = serde_json::to_string(&repository.status).unwrap();
+        if text.contains("FieldConflict") { Ok(()) } else { Err(text) }
+    })
+    .await;
+    // What Git says is served, and nobody writes meanwhile.
+    operator.offers(&Phone::new(1), "1.1.0").await;
+    let applied = operator.log().matches(r#""written":1"#).count();
+    assert!(applied < 20, "{applied} times");
+}

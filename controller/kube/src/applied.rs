@@ -110,7 +110,9 @@ impl Applied {
                     continue;
                 }
                 let key = id.key();
-                let theirs = written.get(&key).is_some_and(|written| held.generation > *written);
+                // A deletion that has begun raises the generation as well.
+                let theirs =
+                    !held.deleting && written.get(&key).is_some_and(|written| held.generation > *written);
                 let truce = fights
                     .truce(&key, now)
                     .or_else(|| if theirs { fights.corrected(&key, now) } else { None });
@@ -151,7 +153,10 @@ impl Applied {
         let who = held.writer.as_deref().filter(|writer| *writer != crate::objects::MANAGER);
         format!(
             "{key} is changed back again and again by {}; stop that writer. What Git says is served meanwhile",
-            who.map_or_else(|| "another writer".to_owned(), |writer| format!("field manager `{writer}`"))
+            who.map_or_else(
+                || "another writer or an admission webhook".to_owned(),
+                |writer| format!("field manager `{writer}`")
+            )
         )
     }
 
@@ -173,7 +178,10 @@ impl Applied {
             applied = self.objects.merge(&key, &patch).await;
         }
         let applied = applied.map(|held| {
-            lock(&self.state).written.insert(key.clone(), held.generation);
+            // An answer that is not what was sent comes from a webhook that changes what it admits: the next
+            // correction is one of a fight, or it would go on without a pause.
+            let own = held.generation - i64::from(!desired.is(&held));
+            lock(&self.state).written.insert(key.clone(), own);
             self.cache.wrote(&self.objects.namespace, held);
         });
         let known = writing.answered();
