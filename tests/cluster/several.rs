@@ -88,3 +88,34 @@ async fn an_app_that_another_one_took_first_blocks_nothing_else() {
     assert!(text.contains(&format!("belongs to repository {}/shop", world.namespace)), "{text}");
     world.says("tea-production", "1.1.0").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_take_one_app_from_each_other_do_not_go_on_for_ever() {
+    let world = two().await;
+    let operator = world.operator().await;
+    for name in ["shop-production", "bank-production"] {
+        world.await_channel(name, "Served").await;
+    }
+    let repositories: Api<Repository> = world.api();
+    let take = async |name: &str, app: &str, from: &str| {
+        let from = format!("{}/{from}", world.namespace);
+        let patch = json!({ "spec": { "takeOver": [{ "app": app, "from": from }] } });
+        repositories.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    };
+    take("bank", APP, "shop").await;
+    world.await_channel("shop-production", "AppNotAllowed").await;
+    // Back again, and nobody removed the first word.
+    take("shop", APP, "bank").await;
+    until(LIMIT, "the contradiction is told", async || {
+        operator.log().contains("take it from each other").then_some(())
+    })
+    .await;
+    let moves = operator.log().matches("an app was taken over").count();
+    assert_eq!(moves, 1);
+    // It moves when one of them is removed, and the other one is followed anew.
+    for (name, patch) in [("bank", json!({ "takeOver": null })), ("shop", json!({ "interval": "2s" }))] {
+        let patch = json!({ "spec": patch });
+        repositories.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    }
+    world.await_channel("shop-production", "Served").await;
+}

@@ -9,7 +9,10 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use sluice_core::status::Status;
-use sluice_crds::{Repository, repository::Apply};
+use sluice_crds::{
+    Repository,
+    repository::{Apply, TakeOver},
+};
 use sluice_engine::{Engine, EngineError, Parts, Resources, Settings, last_commit};
 use sluice_repo::{Source, SourceSettings};
 use sluice_store::control::ControlError;
@@ -233,10 +236,22 @@ impl Follow {
         Ok((engine, reporter, Running { source, look, adopted, secrets }))
     }
 
-    /// Moves apps here that the platform team says move here.
+    /// Moves apps here that the platform team says move here. Not those that the other one is to take from here: each
+    /// would take it again as soon as the other one has it.
     async fn take_over(&self, following: &Following) -> Result<(), Trouble> {
         for entry in &following.take_over {
             let Ok(app) = entry.app.parse() else { continue };
+            let theirs = self.shared.repositories.get(&entry.from);
+            let back = |other: &TakeOver| other.app == entry.app && other.from == following.owner.name;
+            if theirs.is_some_and(|theirs| theirs.spec.take_over.iter().any(back)) {
+                let (from, to) = (&entry.from, &following.owner.name);
+                tracing::warn!(
+                    %app, from, to,
+                    "the app moves nowhere: both Repositories take it from each other; remove `takeOver` from the one that \
+                     is to lose it, and change the other one after that"
+                );
+                continue;
+            }
             match self.shared.store.transfer(&app, &entry.from, &following.owner.name).await {
                 Ok(_) => {
                     let (from, to) = (&entry.from, &following.owner.name);

@@ -57,6 +57,11 @@ impl Repositories {
         }
     }
 
+    /// One by its name.
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Repository>> {
+        lock(&self.known).get(name).map(|sender| Arc::clone(&sender.borrow()))
+    }
+
     /// Has whoever follows one look at it, although it did not change.
     pub(crate) fn nudge(&self, name: &str) {
         if let Some(sender) = lock(&self.known).get(name) {
