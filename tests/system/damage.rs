@@ -8,7 +8,7 @@ use std::{
 
 use sluice_repo::testing::Changes;
 
-use crate::support::{World, phone};
+use crate::support::{World, channel, phone};
 
 /// The files of the store whose path holds `part`.
 fn stored(data: &Path, part: &str) -> Vec<PathBuf> {
@@ -126,4 +126,55 @@ fn a_file_that_turns_to_garbage_removes_nothing() {
         assert_eq!(problem["file"], "channels/production.yaml");
         assert_eq!(phone(1).asks(&server)["version"], "1.1.0");
     }
+}
+
+#[test]
+fn a_damaged_inventory_and_a_file_that_cannot_be_read_remove_nothing() {
+    let world = World::shop();
+    let server = world.serve();
+    let before = phone(1).awaits(&server, "1.1.0");
+    server.eventually("the phone is known", |server| {
+        server.explain(&phone(1).body())["device"]["channel"].is_string().then_some(())
+    });
+    let commit = world.commit(Changes::new().file("channels/production.yaml", "\u{1}garbage"));
+    server.await_commit(&commit);
+    assert!(server.stop().success());
+    for path in stored(&world.data(), "/inventory/") {
+        truncate(&path);
+    }
+    let server = world.serve();
+    server.await_commit(&commit);
+    server.await_problem("PruneRefused");
+    assert_eq!(phone(1).asks(&server)["checksum"], before["checksum"]);
+    assert!(server.stop().success());
+    // It is mended by the file.
+    let text = channel("production", "1.2.0", "  public: true\n");
+    let commit = world.commit(Changes::new().file("channels/production.yaml", text));
+    let server = world.serve();
+    let status = server.await_commit(&commit);
+    assert_eq!(status["diagnostics"].as_array().unwrap().len(), 0, "{status}");
+    phone(1).awaits(&server, "1.2.0");
+}
+
+#[test]
+fn a_damaged_inventory_a_lost_bundle_and_git_away_remove_nothing() {
+    let world = World::shop();
+    let server = world.serve();
+    let before = phone(1).awaits(&server, "1.1.0");
+    assert!(server.stop().success());
+    for path in stored(&world.data(), "/inventory/") {
+        truncate(&path);
+    }
+    for path in stored(&world.data(), "/artefacts/") {
+        fs::remove_file(path).unwrap();
+    }
+    let commit = world.upstream.commit(Changes::new().message("Nothing new"));
+    world.upstream.delete_branch("main");
+    let server = world.serve();
+    server.await_reason("ReferenceMissing");
+    assert_eq!(phone(1).asks(&server)["checksum"], before["checksum"]);
+    world.upstream.reset("main", commit);
+    server.await_reason("Applied");
+    phone(1).awaits(&server, "1.1.0");
+    phone(1).downloads(&server, "1.1.0");
 }

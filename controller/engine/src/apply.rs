@@ -10,6 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use sluice_core::{
+    channel::{Channel, Strategy},
     ids::AppId,
     plan::{AppPlan, Plan},
     record::AppRecord,
@@ -27,6 +28,28 @@ use crate::{EngineError, Parts};
 pub(crate) struct Stored {
     pub(crate) records: BTreeMap<AppId, Arc<AppRecord>>,
     pub(crate) shards: BTreeMap<AppId, Arc<Shard>>,
+}
+
+impl Stored {
+    /// The channels of `owner` that are served, each as an object without a word of what it asks for.
+    pub(crate) fn channels(&self, owner: &str) -> impl Iterator<Item = Channel> {
+        let mine = self.records.values().filter(move |record| record.owner == owner);
+        mine.flat_map(|record| {
+            let shard = self.shards.get(&record.app);
+            let entries = shard.into_iter().flat_map(|shard| &shard.channels);
+            entries.filter_map(|entry| {
+                Some(Channel {
+                    name: record.channels.get(&entry.channel)?.name.clone(),
+                    app: record.app.clone(),
+                    channel: entry.channel.clone(),
+                    lines: Vec::new(),
+                    access: entry.access,
+                    strategy: Strategy::Auto,
+                    suspend: false,
+                })
+            })
+        })
+    }
 }
 
 /// Reads what stands, and lets devices be answered from it.

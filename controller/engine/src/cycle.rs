@@ -85,9 +85,9 @@ impl Engine {
     /// Loads what was published before, so that devices are answered although Git is away.
     pub async fn open(settings: Settings, parts: Parts) -> Result<Self, EngineError> {
         let saved = Saved::load(&parts.store, &settings.owner.name).await?;
-        let inventory = Arc::clone(saved.inventory());
-        let commit: Option<CommitId> = inventory.commit.parse().ok();
         let stored = apply::load(&parts).await?;
+        let inventory = saved.baseline(stored.channels(&settings.owner.name));
+        let commit: Option<CommitId> = inventory.commit.parse().ok();
         let contact = Contact { applied: commit.map(|c| c.to_string()), ..Contact::default() };
         let bindings = stored.records.values().flat_map(|record| record.versions.values());
         let made = bindings.map(|b| (b.source.clone(), (b.digest, b.zip.clone()))).collect();
@@ -119,7 +119,12 @@ impl Engine {
         engine.settle_observed();
         let lost = engine.scrub(Depth::Present).await?;
         if let Some(plan) = engine.plan() {
-            if lost && let Err(error) = engine.apply(&plan).await {
+            // Of nothing that was ever read nothing follows.
+            let known = engine.commit.is_some();
+            if lost
+                && known
+                && let Err(error) = engine.apply(&plan).await
+            {
                 tracing::warn!(%error, "what is lost goes on being offered until the store can be written");
             }
             engine.planned = plan;

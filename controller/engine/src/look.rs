@@ -59,7 +59,8 @@ impl Engine {
             let reader = mirror.open()?;
             let read = observe::files(&reader, commit, &folder, &before, PARSER, since)?;
             let step = before.step(commit.to_string(), PARSER.to_owned(), read.files);
-            let allowed = if step.removed.is_empty() || rewritten {
+            // Without a last commit nobody can say which word is new.
+            let allowed = if step.removed.is_empty() || rewritten || from.is_none() {
                 0
             } else {
                 // A commit that the repository does not have any more hides nothing.

@@ -77,13 +77,14 @@ impl BundleStore {
 }
 
 fn key(name: &str) -> String {
-    format!("{}.json", folder(name))
+    format!("inventory/{name}.json")
 }
 
 fn part_key(name: &str, digest: &Digest) -> String {
     format!("{}/{digest}.json", folder(name))
 }
 
+/// Of no name the document: a Repository may be called `shop.json`.
 fn folder(name: &str) -> String {
-    format!("inventory/{name}")
+    format!("inventory/{name}.parts")
 }
