@@ -2,10 +2,6 @@
 
 use std::process::ExitCode;
 
-/// Gives back what a large commit or a first listing took; the C library's keeps half of it as holes.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     sluice_runtime::main()
 }
