@@ -61,6 +61,8 @@ pub struct Engine {
     pub(crate) commit: Option<CommitId>,
     /// Whether this process has read that commit.
     pub(crate) read: bool,
+    /// The last look at the repository failed.
+    pub(crate) away: bool,
     /// Whether files of it were left out because they stand inside a bundle.
     pub(crate) hides: bool,
     /// Whether the inventory was read since it was last written.
@@ -104,6 +106,7 @@ impl Engine {
             made,
             commit,
             read: false,
+            away: false,
             hides: false,
             unsaved: false,
             rewritten: false,
@@ -177,6 +180,8 @@ impl Engine {
             match self.pass().await {
                 Ok(()) => self.dirty = false,
                 Err(error) if error.is_deposed() => return Err(error),
+                // Without the repository there is nothing to read: that it is away is the cause, and stays what is said.
+                Err(error) if self.away && error.is_unreadable() => tracing::debug!(%error, "the pass waits"),
                 Err(error) => self.trouble(error.reason(), &error.to_string()),
             }
         }

@@ -77,6 +77,9 @@ pub struct Parts {
     pub look: Arc<Notify>,
 }
 
+/// The reason of a condition: something of a commit could not be read.
+pub const COMMIT_UNREADABLE: &str = "CommitUnreadable";
+
 /// Why the engine could not do something. It tries again; what was served stays served.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -112,7 +115,7 @@ impl EngineError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Store(_) => "StoreUnavailable",
-            Self::Read { .. } => "CommitUnreadable",
+            Self::Read { .. } => COMMIT_UNREADABLE,
             Self::Verify { .. } => "SnapshotNotVerified",
             Self::Resources(unavailable) => unavailable.reason,
             Self::Interrupted => "Interrupted",
@@ -126,6 +129,11 @@ impl EngineError {
             Self::Store(ControlError::Deposed { found, .. }) => Some(*found),
             _ => None,
         }
+    }
+
+    /// Whether something of the repository could not be read.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.reason() == COMMIT_UNREADABLE
     }
 
     /// Whether a later leader has taken over, so that this one has nothing more to do.

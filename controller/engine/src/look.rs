@@ -22,7 +22,10 @@ impl Engine {
     pub(crate) async fn look(&mut self) {
         let found = self.parts.source.poll().await;
         let commit = match found {
-            Err(error) => return self.trouble(error.reason(), &error.to_string()),
+            Err(error) => {
+                self.away = true;
+                return self.trouble(error.reason(), &error.to_string());
+            }
             Ok(Poll::Unchanged) => self.parts.source.commit(),
             Ok(Poll::Moved { to, .. }) => Some(to),
             Ok(Poll::Rewritten { to, .. }) => {
@@ -30,6 +33,7 @@ impl Engine {
                 Some(to)
             }
         };
+        self.away = false;
         self.contact.at = Some(Timestamp::now());
         let Some(commit) = commit else { return };
         self.contact.observed = Some(commit.to_string());

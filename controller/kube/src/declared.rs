@@ -8,7 +8,7 @@ use std::{
 use serde_json::json;
 use sluice_core::inventory::{Located, ObjectId, ObjectKey};
 use sluice_crds::API_VERSION;
-use sluice_engine::{Declared, Unavailable};
+use sluice_engine::{COMMIT_UNREADABLE, Declared, Unavailable};
 use sluice_manifest::limits::FILE_BYTES;
 use sluice_repo::{Mirror, Reader};
 
@@ -125,7 +125,7 @@ pub(crate) async fn read_files(
     mirror: &Mirror,
     repository: &str,
 ) -> Result<Found, Unavailable> {
-    let fail = |message| Unavailable { reason: "CommitUnreadable", message };
+    let fail = |message| Unavailable { reason: COMMIT_UNREADABLE, message };
     let (mirror, repository) = (mirror.clone(), repository.to_owned());
     let reading = tokio::task::spawn_blocking(move || {
         let reader = mirror.open().map_err(|error| error.to_string())?;

@@ -268,9 +268,9 @@ impl Reader {
                 let path = join(&folder, &child.name);
                 // What became a folder, or was one, has a line for itself and one for each file below.
                 if child.is_tree() {
-                    open.push((path, Some(child.oid), None, depth + 1))
+                    open.push((path, Some(child.oid), None, depth + 1));
                 } else {
-                    note(path, None)
+                    note(path, None);
                 }
             }
         }
