@@ -46,12 +46,7 @@ const URL: &str =
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Write", type_ = "string", json_path = ".spec.write.mode", priority = "1"),
-    printcolumn(
-        name = "Last contact",
-        type_ = "date",
-        json_path = ".status.lastContactTime",
-        priority = "1"
-    )
+    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = "1")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RepositorySpec {

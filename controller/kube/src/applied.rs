@@ -64,6 +64,8 @@ struct Work {
     key: ObjectKey,
     desired: Arc<Desired>,
     held: Option<Arc<Held>>,
+    /// Somebody else changed or deleted it since this program wrote it.
+    drifted: bool,
 }
 
 impl Applied {
@@ -123,7 +125,10 @@ impl Applied {
                     continue;
                 }
             }
-            work.push(Work { key: id.key(), desired: Arc::clone(desired), held });
+            let drifted = written
+                .get(&id.key())
+                .is_some_and(|own| held.as_ref().is_none_or(|held| held.generation > *own));
+            work.push(Work { key: id.key(), desired: Arc::clone(desired), held, drifted });
         }
         // Releases before the channels that refer to them.
         work.sort_by(|a, b| a.key.cmp(&b.key));
@@ -162,8 +167,8 @@ impl Applied {
 
     /// Applies one object.
     async fn apply(&self, work: Work) -> (ObjectKey, Result<(), Problem>) {
-        let Work { key, desired, held } = work;
-        if held.is_some_and(|held| held.deleting) {
+        let Work { key, desired, held, drifted } = work;
+        if held.as_ref().is_some_and(|held| held.deleting) {
             let gone = "it is being deleted; it is applied again when it is gone".to_owned();
             return (key, Err(Problem::Refused(Code::ApplyRejected, gone)));
         }
@@ -185,6 +190,9 @@ impl Applied {
             self.cache.wrote(&self.objects.namespace, held);
         });
         let known = writing.answered();
+        if let Some(known) = known.as_ref().filter(|_| drifted && applied.is_ok()) {
+            self.reporter.corrected(known, held.as_deref()).await;
+        }
         // Somebody else wrote it meanwhile.
         if applied.is_ok() && known.is_none_or(|known| !desired.is(&known)) {
             self.space.tell_changed();

@@ -4,13 +4,16 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Resource as _, ResourceExt as _,
     api::{Patch, PatchParams},
+    runtime::events::{Event, EventType},
 };
 use sluice_core::status::Status;
 use sluice_crds::{
-    Repository,
+    Repository, RepositoryStatus,
+    common::ConditionStatus,
     repository::{Apply, TakeOver},
 };
 use sluice_engine::{Engine, EngineError, Parts, Resources, Settings, last_commit};
@@ -31,9 +34,9 @@ use crate::{
     objects::{Objects, STATUS_MANAGER, answer, named},
     operator::{Shared, Statuses},
     plan::{Following, confirmed, name},
-    report::Reporter,
+    report::{NOTE, Reporter, ready_reason},
     repository::{Said, status},
-    status::patch,
+    status::{cut, patch},
 };
 
 /// Between two looks at Secrets that nobody complained about.
@@ -211,7 +214,7 @@ impl Follow {
                     Arc::clone(&reporter),
                     confirmed(object),
                     Deleted::new(following.grace, gone),
-                    Herald { recorder, repository: object.object_ref(&()) },
+                    Herald { recorder, repository: reference(object) },
                 ));
                 (Arc::clone(&adopted) as Arc<dyn Resources>, Some(adopted))
             }
@@ -321,6 +324,8 @@ impl Follow {
                     if now != asked {
                         pending = now.clone().map(|value| (value, jiff::Timestamp::now()));
                         asked = now;
+                        // Who asks may have changed the Secret.
+                        next_secrets = Instant::now();
                         look.notify_one();
                     }
                 }
@@ -363,6 +368,28 @@ impl Follow {
         Ok((fresh != *known).then_some(fresh))
     }
 
+    /// An Event when `Ready` has another reason.
+    async fn tell(&self, object: &Repository, before: &RepositoryStatus, after: &RepositoryStatus) {
+        let ready = after.conditions.iter().find(|condition| condition.type_ == "Ready");
+        let Some(ready) =
+            ready.filter(|_| ready_reason(&before.conditions) != ready_reason(&after.conditions))
+        else {
+            return;
+        };
+        let well = ready.status == ConditionStatus::True && ready.reason == "Applied";
+        let event = Event {
+            type_: if well { EventType::Normal } else { EventType::Warning },
+            reason: ready.reason.clone(),
+            note: Some(cut(&ready.message, NOTE)),
+            action: "Follow".to_owned(),
+            secondary: None,
+        };
+        // An Event that is lost is lost: status has the same.
+        if let Err(error) = self.shared.recorder.publish(&event, &reference(object)).await {
+            tracing::debug!(%error, "an event could not be written");
+        }
+    }
+
     /// Writes the status of the Repository, if it is not so already. Says whether it is.
     async fn say(&self, said: &Said) -> bool {
         let object = Arc::clone(&self.object.borrow());
@@ -376,6 +403,7 @@ impl Follow {
         match answer(api.patch_status(&object.name_any(), &params, &Patch::Merge(&patch))).await {
             Ok(written) => {
                 self.shared.repositories.wrote(written);
+                self.tell(&object, &before, &after).await;
                 true
             }
             Err(problem) if problem.is_deposed() => {
@@ -397,6 +425,11 @@ impl Follow {
             }
         }
     }
+}
+
+/// The Repository as Events name it: not with its resource version, by which no two would be of the same object.
+fn reference(object: &Repository) -> ObjectReference {
+    ObjectReference { resource_version: None, ..object.object_ref(&()) }
 }
 
 /// Ends a task with its owner.

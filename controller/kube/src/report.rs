@@ -15,13 +15,13 @@ use sluice_core::{
     inventory::{Kind, ObjectId, ObjectKey},
     status::{ChannelStatus, ReleaseStatus, Status, is_ready},
 };
-use sluice_crds::{API_VERSION, common::ConditionStatus};
+use sluice_crds::{API_VERSION, PATH_ANNOTATION, common::ConditionStatus};
 use tokio::sync::watch;
 
 use crate::{
     by_object::ByObject,
     cache::{Body, Cache, Held, Namespace, lock},
-    objects::Objects,
+    objects::{MANAGER, Objects},
     problem::Problem,
     status::{self, Stamp, cut},
 };
@@ -36,7 +36,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// one write and not two.
 const FIRST: Duration = Duration::from_secs(30);
 /// Longest note of an Event.
-const NOTE: usize = 1_000;
+pub(crate) const NOTE: usize = 1_000;
 
 type Generations = Arc<ByObject<i64>>;
 
@@ -254,6 +254,36 @@ impl Reporter {
         }
     }
 
+    /// Says in an Event that an object was put right that somebody else had changed, or deleted when there is no `before`.
+    pub(crate) async fn corrected(&self, held: &Held, before: Option<&Held>) {
+        let writer = before.and_then(|before| before.writer.as_deref()).filter(|writer| *writer != MANAGER);
+        let what = match (before, writer) {
+            (None, _) => "it was deleted".to_owned(),
+            (Some(_), Some(writer)) => format!("field manager `{writer}` changed it"),
+            (Some(_), None) => "it was changed".to_owned(),
+        };
+        let file = held.annotations.get(PATH_ANNOTATION).unwrap_or("its file");
+        let note =
+            format!("{what} behind Git's back, and is again what Git says; to change it, change {file}");
+        let event = Event {
+            type_: EventType::Warning,
+            reason: "DriftCorrected".to_owned(),
+            note: Some(cut(&note, NOTE)),
+            action: "Apply".to_owned(),
+            secondary: None,
+        };
+        self.publish(&event, held).await;
+    }
+
+    async fn publish(&self, event: &Event, held: &Held) {
+        let uid = Some(held.uid.clone());
+        let reference = ObjectReference { uid, ..self.reference(held.key.kind, &held.key.name) };
+        // An Event that is lost is lost: status has the same.
+        if let Err(error) = self.recorder.publish(event, &reference).await {
+            tracing::debug!(%error, "an event could not be written");
+        }
+    }
+
     /// Whether an object that shows nothing yet can wait a little for a status that says more than that it waits.
     fn can_wait(
         &self,
@@ -282,18 +312,13 @@ impl Reporter {
         };
         self.cache.wrote(&self.objects.namespace, written);
         if let Some(event) = event {
-            let uid = Some(held.uid.clone());
-            let reference = ObjectReference { uid, ..self.reference(held.key.kind, &held.key.name) };
-            // An Event that is lost is lost: status has the same.
-            if let Err(error) = self.recorder.publish(&event, &reference).await {
-                tracing::debug!(%error, "an event could not be written");
-            }
+            self.publish(&event, &held).await;
         }
         Ok(())
     }
 }
 
-fn ready_reason(conditions: &[sluice_crds::common::Condition]) -> Option<(bool, &str)> {
+pub(crate) fn ready_reason(conditions: &[sluice_crds::common::Condition]) -> Option<(bool, &str)> {
     let ready = conditions.iter().find(|c| c.type_ == "Ready")?;
     Some((ready.status == ConditionStatus::True, &ready.reason))
 }
