@@ -32,7 +32,7 @@ pub struct Demo {
     admin: Port,
     folder: Folder,
     control_plane: ControlPlane,
-    _git: GitHttps,
+    git: GitHttps,
     _upstream: Upstream,
 }
 
@@ -76,7 +76,7 @@ impl Demo {
 
         writeln!(out, "# No node runs the pod: its command runs here, with the ServiceAccount's token")?;
         let operator = steps.operator(out, program, &folder, [&devices, &admin]).await?;
-        let demo = Self { operator, devices, admin, folder, control_plane, _git: git, _upstream: upstream };
+        let demo = Self { operator, devices, admin, folder, control_plane, git, _upstream: upstream };
         let steps = Steps { root: &root, control_plane: &demo.control_plane };
         let ready = ["kubectl", "-n", "shop", "wait", "--for=condition=Ready", "--all", "--timeout=2m"];
         steps.run(
@@ -118,6 +118,13 @@ impl Demo {
     /// Where the operator answers people.
     pub fn admin(&self) -> SocketAddr {
         self.admin.address()
+    }
+
+    /// A command that clones the repository that is followed, to push to it.
+    pub fn clone_command(&self) -> String {
+        let url = self.git.url().replacen("://", &format!("://robot:{PASSWORD}@"), 1);
+        let certificate = self.folder.path().join("ca.crt");
+        format!("git clone -c http.sslCAInfo={} {url} shop", certificate.display())
     }
 
     /// What the operator has logged.
@@ -257,6 +264,13 @@ fn tell(out: &mut impl Write, command: &[&str]) -> io::Result<()> {
 /// `examples/shop` as a commit.
 fn shop(root: &Path) -> io::Result<Upstream> {
     let upstream = Upstream::new();
+    // What is served takes pushes.
+    let allow = Command::new("git")
+        .arg("-C")
+        .arg(upstream.path())
+        .args(["config", "http.receivepack", "true"])
+        .status()?;
+    assert!(allow.success(), "git config");
     let (mut changes, mut folders) = (Changes::new(), vec![root.join("examples/shop")]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder)? {

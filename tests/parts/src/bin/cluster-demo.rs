@@ -30,6 +30,21 @@ async fn main() -> io::Result<ExitCode> {
         writeln!(out, "kubectl -n shop events")?;
         writeln!(out, "kubectl explain channels.sluice.dev.spec")?;
         writeln!(out, "curl -s http://{}/readyz", demo.admin())?;
+        writeln!(
+            out,
+            "# A release is a push; the operator looks from time to time, and at once when it is asked to:"
+        )?;
+        writeln!(out, "{}", demo.clone_command())?;
+        writeln!(
+            out,
+            "kubectl -n shop annotate --overwrite repositories.sluice.dev shop sluice.dev/requestedAt=\"$(date -Is)\""
+        )?;
+        writeln!(out, "# No pod runs here, so that `kubectl sluice` is told where the operator is:")?;
+        writeln!(
+            out,
+            "kubectl -n sluice-system create token sluice-reader --audience=sluice > token && \\\n  sluice status --admin-url http://{} --token-file token",
+            demo.admin()
+        )?;
         writeln!(out, "less {}", demo.log().display())?;
         writeln!(
             out,
