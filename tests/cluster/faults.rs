@@ -1,9 +1,12 @@
 //! The cluster, its Secrets and its namespaces misbehave; devices do not notice.
 
-use k8s_openapi::api::core::v1::{Namespace, ResourceQuota, Secret};
+use k8s_openapi::api::{
+    core::v1::{Namespace, ResourceQuota, Secret},
+    events::v1::Event,
+};
 use kube::{
     Api,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use serde_json::json;
 use sluice_crds::{Channel, Repository};
@@ -151,6 +154,32 @@ async fn secrets_are_missing_malformed_and_rotated() {
     assert_eq!(operator.answers(&Phone::new(1)).await["version"], "1.1.0");
     let text = serde_json::to_string(&repositories.get("shop").await.unwrap()).unwrap();
     assert!(!text.contains("canary") && !operator.log().contains("canary"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_url_is_called_so_and_each_change_of_mind_is_an_event() {
+    let world = World::shop().await;
+    let operator = world.operator().await;
+    world.await_repository("Applied").await;
+    operator.offers(&Phone::new(1), "1.1.0").await;
+    // Nothing is in the mirror of the new address: that is not what is wrong.
+    world.follow(json!({ "url": "https://127.0.0.1:1/releases.git" })).await;
+    world.await_repository("Unreachable").await;
+    assert_eq!(operator.answers(&Phone::new(1)).await["version"], "1.1.0");
+    world.follow(json!({})).await;
+    world.await_repository("Applied").await;
+    let events: Api<Event> = world.api();
+    let reasons = until(LIMIT, "the Events of the Repository", async || {
+        let events = events.list(&ListParams::default()).await.unwrap().items;
+        let of_repository = events.into_iter().filter(|event| {
+            event.regarding.as_ref().is_some_and(|object| object.kind.as_deref() == Some("Repository"))
+        });
+        let reasons: Vec<String> = of_repository.filter_map(|event| event.reason).collect();
+        if reasons.iter().any(|reason| reason == "Unreachable") { Ok(reasons) } else { Err(reasons) }
+    })
+    .await;
+    assert!(!reasons.contains(&"CommitUnreadable".to_owned()), "{reasons:?}");
+    assert!(reasons.contains(&"Applied".to_owned()), "{reasons:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
