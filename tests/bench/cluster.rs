@@ -26,6 +26,8 @@ use world::World;
 
 /// Resources in a repository.
 const SIZES: &str = "100,1000,10000";
+/// The most that is put into an object store.
+const ON_S3: usize = 1_000;
 
 #[tokio::main]
 async fn main() {
@@ -55,5 +57,9 @@ async fn main() {
         }
         world.suspend().await;
         operator.stop().await;
+        drop(world);
+        if wanted("gateway") && size <= ON_S3 {
+            parts::gateway(control_plane, size).await;
+        }
     }
 }

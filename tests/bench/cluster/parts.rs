@@ -9,6 +9,7 @@ use kube::{
 };
 use serde_json::json;
 use sluice_crds::{Channel, Release};
+use sluice_test_parts::{ControlPlane, Minio};
 
 use crate::{
     content,
@@ -138,6 +139,52 @@ pub async fn push(world: &mut World, operator: &Program) {
     row("push to served", world, &percentiles(&served), &requests, &each(cpu, PUSHES));
     row("push to applied", world, &percentiles(&applied), "", "");
     row("push to said in status", world, &percentiles(&told), "", "");
+}
+
+/// From a webhook until devices of a gateway of its own are answered otherwise: it has the bucket and nothing else.
+pub async fn gateway(control_plane: &'static ControlPlane, resources: usize) {
+    let minio = Minio::start().await;
+    let store = format!("s3://{}/bench", minio.bucket().await);
+    let endpoint = minio.endpoint();
+    let bucket = [
+        ("AWS_ACCESS_KEY_ID", minio.access_key()),
+        ("AWS_SECRET_ACCESS_KEY", minio.secret_key()),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ENDPOINT", endpoint.as_str()),
+        ("AWS_ALLOW_HTTP", "true"),
+    ];
+    let world = World::new(control_plane, resources).await;
+    let operator = world.operator(&["--store", &store], &bucket).await;
+    let gateway =
+        Program::start(&["gateway", "--store", &store, "--listen", "127.0.0.1:0"], &bucket, world.folder())
+            .await;
+    world.follow(json!({})).await;
+    world.await_ready().await;
+    let mut served = times();
+    let before = world.cpu(&gateway);
+    for number in 0..PUSHES {
+        let channel = world.content.channel(number);
+        let version = content::next(number);
+        world.upstream.commit(channel.moved_to(&version));
+        let start = Instant::now();
+        operator.hint(&world.namespace, HOOK_SECRET).await;
+        record(&mut served, gateway.offers(channel, &version).await - start);
+    }
+    let cpu = world.cpu(&gateway).since(before);
+    let (now, _) = memory(gateway.id());
+    row(
+        "push to served by a gateway on S3",
+        &world,
+        &format!("{}; {now:.0} MiB resident", percentiles(&served)),
+        "",
+        &format!(
+            "{:.0} ms gateway, each, with what the waiting device asks",
+            cpu.operator * 1e3 / PUSHES as f64
+        ),
+    );
+    world.suspend().await;
+    operator.stop().await;
+    gateway.stop().await;
 }
 
 /// From a change behind Git's back until it is undone.

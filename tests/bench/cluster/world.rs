@@ -1,6 +1,10 @@
 //! A repository of one size, the namespace that it is applied into, and the operator that applies it.
 
-use std::{path::PathBuf, process::Command, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
 
 use kube::{
     Api,
@@ -116,6 +120,11 @@ impl World {
     /// The same, with devices answered by it.
     pub async fn with_gateway(&self) -> Program {
         self.operator(&["--gateway", "--listen", "127.0.0.1:0"], &[]).await
+    }
+
+    /// A folder for logs.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Makes the Repository, or changes how it is followed.
