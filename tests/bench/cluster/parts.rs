@@ -22,6 +22,8 @@ use crate::{
 const PUSHES: usize = 40;
 /// Changes behind Git's back.
 const CHANGES: usize = 50;
+/// Between two looks of a gateway at the bucket, in milliseconds.
+const LOOKS: u64 = 1_000;
 /// How long an idle operator is watched.
 const IDLE: Duration = Duration::from_mins(1);
 /// Without a request in this time, nothing is left to do.
@@ -165,6 +167,8 @@ pub async fn gateway(control_plane: &'static ControlPlane, resources: usize) {
     for number in 0..PUSHES {
         let channel = world.content.channel(number);
         let version = content::next(number);
+        // At any moment between two of its looks: the push before ended with one.
+        tokio::time::sleep(Duration::from_millis(rand::random_range(0..LOOKS))).await;
         world.upstream.commit(channel.moved_to(&version));
         let start = Instant::now();
         operator.hint(&world.namespace, HOOK_SECRET).await;
@@ -230,12 +234,7 @@ pub async fn drift(world: &mut World, operator: &Program) {
 /// What looking at a repository costs in which nothing happens.
 pub async fn idle(world: &mut World, operator: &Program) {
     let mut spent = Vec::new();
-    let plain = format!("{}/releases.git", world.git.http.base());
-    for (figure, more) in [
-        ("no poll", json!({})),
-        ("poll over https", json!({ "interval": "1s" })),
-        ("poll over http", json!({ "interval": "1s", "url": plain })),
-    ] {
+    for (figure, more) in [("no poll", json!({})), ("poll over https", json!({ "interval": "1s" }))] {
         world.follow(more).await;
         tokio::time::sleep(QUIET).await;
         quiet(world).await;

@@ -23,6 +23,10 @@ pub const LIMIT: Duration = Duration::from_mins(15);
 /// Between two looks of a device that waits for its answer to change.
 const LOOK: Duration = Duration::from_millis(4);
 
+/// What the image sets.
+const IMAGE: [(&str, &str); 3] =
+    [("MALLOC_ARENA_MAX", "2"), ("MALLOC_TRIM_THRESHOLD_", "131072"), ("MALLOC_MMAP_THRESHOLD_", "131072")];
+
 /// A running operator or gateway. It is killed when it goes out of scope.
 pub struct Program {
     child: Child,
@@ -50,6 +54,7 @@ impl Program {
         let mut command = Command::new(program);
         command
             .env_clear()
+            .envs(IMAGE)
             .envs(variables.iter().copied())
             .args(arguments)
             .args(["--admin-listen", "127.0.0.1:0", "--log-format", "json", "--log"])
