@@ -167,7 +167,7 @@ pub struct Inventory {
     pub commit: String,
     /// Version of the program that parsed it: another version parses every file again.
     pub parser: String,
-    /// By path. `FileEntries` without documents of ours are not listed.
+    /// By path. Files without documents of ours are not listed.
     pub files: FileEntries,
     /// What is no longer declared, and still has to be removed from where it was put into force.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
