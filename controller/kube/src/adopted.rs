@@ -26,6 +26,7 @@ use crate::{
     cache::{Body, Cache, Changes, Held, Namespace, lock},
     declared::{as_held, read},
     deleted::Deleted,
+    events::publish,
     report::Reporter,
 };
 
@@ -60,10 +61,7 @@ impl Herald {
         tracing::warn!(repository = self.repository.name, reason, "{note}");
         let (reason, action, note) = (reason.to_owned(), "Retire".to_owned(), Some(note));
         let event = Event { type_: EventType::Warning, reason, note, action, secondary: None };
-        // An Event that is lost is lost: the log has the same.
-        if let Err(error) = self.recorder.publish(&event, &self.repository).await {
-            tracing::debug!(%error, "an event could not be written");
-        }
+        publish(&self.recorder, &event, &self.repository).await;
     }
 }
 

@@ -89,21 +89,23 @@ impl Applied {
         let now = Instant::now();
         for id in wanted.keys() {
             let Some(desired) = documents.get(*id) else { continue };
-            let held = self.space.get(*id);
+            let (key, held) = (id.key(), self.space.get(*id));
             if let Some(namespace) = desired.namespace.as_ref().filter(|n| **n != self.objects.namespace) {
                 let message = format!(
                     "the document names namespace {namespace}, and repository {} applies into {} only; remove \
                      `metadata.namespace`, or move the document to a repository of that namespace",
                     self.repository, self.objects.namespace
                 );
-                refused.insert(id.key(), (Code::OtherNamespace, message));
+                refused.insert(key, (Code::OtherNamespace, message));
                 continue;
             }
+            let drifted =
+                written.get(&key).is_some_and(|own| held.as_ref().is_none_or(|held| held.generation > *own));
             if let Some(held) = &held {
                 match held.repository() {
                     Some(owner) if owner == self.repository => {}
                     owner => {
-                        refused.insert(id.key(), (Code::OwnedByAnother, self.owned(*id, owner)));
+                        refused.insert(key, (Code::OwnedByAnother, self.owned(*id, owner)));
                         continue;
                     }
                 }
@@ -111,10 +113,8 @@ impl Applied {
                     documents.found_right(*id, held);
                     continue;
                 }
-                let key = id.key();
                 // A deletion that has begun raises the generation as well.
-                let theirs =
-                    !held.deleting && written.get(&key).is_some_and(|written| held.generation > *written);
+                let theirs = drifted && !held.deleting;
                 let truce = fights
                     .truce(&key, now)
                     .or_else(|| if theirs { fights.corrected(&key, now) } else { None });
@@ -125,10 +125,7 @@ impl Applied {
                     continue;
                 }
             }
-            let drifted = written
-                .get(&id.key())
-                .is_some_and(|own| held.as_ref().is_none_or(|held| held.generation > *own));
-            work.push(Work { key: id.key(), desired: Arc::clone(desired), held, drifted });
+            work.push(Work { key, desired: Arc::clone(desired), held, drifted });
         }
         // Releases before the channels that refer to them.
         work.sort_by(|a, b| a.key.cmp(&b.key));

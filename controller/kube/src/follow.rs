@@ -31,6 +31,7 @@ use crate::{
     cache::{lock, requested_at},
     credentials::CredentialsError,
     deleted::Deleted,
+    events::publish,
     objects::{Objects, STATUS_MANAGER, answer, named},
     operator::{Shared, Statuses},
     plan::{Following, confirmed, name},
@@ -384,10 +385,7 @@ impl Follow {
             action: "Follow".to_owned(),
             secondary: None,
         };
-        // An Event that is lost is lost: status has the same.
-        if let Err(error) = self.shared.recorder.publish(&event, &reference(object)).await {
-            tracing::debug!(%error, "an event could not be written");
-        }
+        publish(&self.shared.recorder, &event, &reference(object)).await;
     }
 
     /// Writes the status of the Repository, if it is not so already. Says whether it is.

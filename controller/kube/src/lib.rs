@@ -12,6 +12,7 @@ pub mod credentials;
 mod declared;
 mod deleted;
 mod desired;
+mod events;
 mod fights;
 mod follow;
 pub mod github_app;

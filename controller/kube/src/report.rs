@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::{
     by_object::ByObject,
     cache::{Body, Cache, Held, Namespace, lock},
+    events::publish,
     objects::{MANAGER, Objects},
     problem::Problem,
     status::{self, Stamp, cut},
@@ -278,10 +279,7 @@ impl Reporter {
     async fn publish(&self, event: &Event, held: &Held) {
         let uid = Some(held.uid.clone());
         let reference = ObjectReference { uid, ..self.reference(held.key.kind, &held.key.name) };
-        // An Event that is lost is lost: status has the same.
-        if let Err(error) = self.recorder.publish(event, &reference).await {
-            tracing::debug!(%error, "an event could not be written");
-        }
+        publish(&self.recorder, event, &reference).await;
     }
 
     /// Whether an object that shows nothing yet can wait a little for a status that says more than that it waits.
