@@ -364,6 +364,11 @@ impl Cache {
         })
     }
 
+    /// Whether both kinds were listed in full once, or one of them cannot be.
+    pub(crate) fn has_looked(&self) -> bool {
+        self.is_synced() || self.problem().is_some()
+    }
+
     /// Whether both kinds were listed in full once.
     pub(crate) fn is_synced(&self) -> bool {
         self.synced.iter().all(|synced| synced.load(Ordering::Acquire))

@@ -41,6 +41,8 @@ use crate::{
 
 /// After a term could not be begun, or was ended by a later one.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Between two looks at whether everything was listed.
+const LOOK: Duration = Duration::from_millis(20);
 /// Longest pause after terms that end again and again.
 const LONGEST: Duration = Duration::from_secs(30);
 /// A term of this length was no failure.
@@ -175,6 +177,15 @@ impl Health {
         lock(&self.0.segments).as_ref().map(|pending| pending.load(Ordering::Relaxed))
     }
 
+    /// The highest term that status shows, once everything was listed or it is known that a list will not come.
+    async fn highest_term(&self) -> u64 {
+        let State { cache, repositories, .. } = &*self.0;
+        while !(cache.has_looked() && repositories.has_looked()) {
+            tokio::time::sleep(LOOK).await;
+        }
+        cache.terms.highest().max(repositories.terms.highest())
+    }
+
     /// What stands between the operator and the API server; nothing while all is well. Devices are answered all the
     /// same.
     pub fn trouble(&self) -> Vec<String> {
@@ -262,7 +273,7 @@ fn pause(before: Duration, lasted: Duration) -> Duration {
 async fn term(parts: &OperatorParts, health: &Health) {
     let epoch = loop {
         // What the cluster shows may be later than what a restored store knows.
-        let shown = health.0.cache.terms.highest().max(health.0.repositories.terms.highest());
+        let shown = health.highest_term().await;
         match parts.store.begin_term(Timestamp::now(), shown).await {
             Ok(epoch) => break epoch,
             Err(error) => {

@@ -82,6 +82,11 @@ impl Repositories {
             .or_else(|| (!*lock(&self.listed)).then(|| "repositories were not listed yet".to_owned()))
     }
 
+    /// Whether all were listed once, or cannot be.
+    pub(crate) fn has_looked(&self) -> bool {
+        *lock(&self.listed) || lock(&self.trouble).is_some()
+    }
+
     /// Watches until the returned future is dropped.
     pub(crate) async fn watch(&self, client: Client, scope: Scope) {
         let mut events = events::<Repository>(&client, &scope);
