@@ -22,3 +22,4 @@ pub mod request;
 pub mod resolve;
 pub mod snapshot;
 pub mod status;
+pub mod trial;
