@@ -51,10 +51,10 @@ const CHANNELS: usize = 100;
 const RUN: Duration = Duration::from_secs(2);
 
 fn snapshot() -> Snapshot {
-    let line = |native: Option<&str>, version: &str| LineEntry {
-        native: native.map(|range| range.parse().expect("a range")),
-        platforms: Platforms::ALL,
-        stable: Some(Target::Release(version.parse().expect("a version"))),
+    let line = |native: Option<&str>, version: &str| {
+        let native = native.map(|range| range.parse().expect("a range"));
+        let stable = Target::Release(version.parse().expect("a version"));
+        LineEntry::serving(native, Platforms::ALL, Some(stable))
     };
     let offer = |version: &str| Offer {
         digest: Digest::of(version.as_bytes()),

@@ -6,6 +6,7 @@
 
 pub mod channel;
 pub mod client;
+pub mod cohort;
 pub mod decide;
 pub mod diagnostic;
 pub mod digest;

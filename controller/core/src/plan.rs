@@ -414,8 +414,8 @@ fn plan_channel(
             outcome.message = line::sentence(spec, index, wanted, stable.as_ref(), &hindrance);
             outcome.hindrance = Some(hindrance);
         }
-        record.lines.insert(key, LineRecord { stable: stable.clone(), serial });
-        entry.lines.push(LineEntry { native: wanted.native.clone(), platforms: wanted.platforms, stable });
+        record.lines.insert(key, LineRecord { stable: stable.clone(), serial, ..last });
+        entry.lines.push(LineEntry::serving(wanted.native.clone(), wanted.platforms, stable));
     }
     if channel.located.stale {
         outcome.hindrance = Some(Hindrance::Unreadable);

@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     channel::Target,
+    cohort::{Ppm, Salt},
     digest::Digest,
     ids::{AppId, ChannelName, Version},
 };
@@ -83,9 +85,72 @@ pub struct ChannelRecord {
 pub struct LineRecord {
     /// The release last completed.
     pub stable: Option<Target>,
-    /// Number of the rollout that made it so, from 1.
+    /// Number of the newest rollout, from 1.
     #[serde(default)]
     pub serial: u64,
+    /// What spreads the devices of the line, made with its first rollout and never changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salt: Option<Salt>,
+    /// The release that is being rolled out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<Candidate>,
+    /// Candidates that were overtaken and are not bad, newest first: who runs one keeps it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Version>,
+    /// What was completed before and did well, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Healthy>,
+}
+
+/// A release that is being rolled out, and how far that has come. Its weights, once published, are facts: they do not
+/// follow from the channel's steps, which may change meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Candidate {
+    /// The release.
+    pub release: Version,
+    /// Its bundle.
+    pub digest: Digest,
+    /// When the rollout began.
+    pub started: Timestamp,
+    /// The step that it is in, from 0; the number of steps is the last one, 100 %.
+    pub step: u32,
+    /// When that step began.
+    pub step_since: Timestamp,
+    /// Number of the present weight among all that were in force, from 0.
+    pub level: u32,
+    /// The present weight.
+    pub weight: Ppm,
+    /// The weight before it.
+    pub below: Ppm,
+    /// When the present weight came into force.
+    pub level_since: Timestamp,
+    /// How long the present step has soaked while evidence could arrive, in seconds, up to `soaked_until`.
+    #[serde(default)]
+    pub soaked: u64,
+    /// Up to when `soaked` was counted.
+    pub soaked_until: Timestamp,
+    /// Since when it waits for evidence although everything else is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<Timestamp>,
+    /// Why nobody new is offered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
+    /// The brake that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub braked: Option<String>,
+}
+
+/// A release that a line completed and that did well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Healthy {
+    /// The release.
+    pub release: Version,
+    /// Its bundle.
+    pub digest: Digest,
+    /// When it was last what the line served.
+    pub until: Timestamp,
 }
 
 impl Binding {

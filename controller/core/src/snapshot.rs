@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     channel::{Access, Platform, Platforms, Target},
+    cohort::Cohort,
     digest::Digest,
     ids::{AppId, ChannelName, Version},
     native::NativeRange,
@@ -99,6 +100,38 @@ pub struct LineEntry {
     pub platforms: Platforms,
     /// What its devices run; `None` while nothing was ever ready.
     pub stable: Option<Target>,
+    /// What is being rolled out beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<CandidateEntry>,
+    /// Candidates that were overtaken and are not bad: who runs one keeps it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Version>,
+    /// What devices were well on before, newest first: where they go when `stable` is braked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<Version>,
+}
+
+/// A release that is being rolled out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CandidateEntry {
+    /// The release.
+    pub release: Version,
+    /// Whom it reaches.
+    pub cohort: Cohort,
+    /// Number of the present weight among all that were in force, from 0.
+    pub level: u32,
+    /// When the rollout began, in seconds since 1970: evidence weighs only from devices that were known before.
+    pub started: i64,
+    /// Whether it is offered to devices that do not run it. Who runs it keeps it in any case.
+    pub open: bool,
+}
+
+impl LineEntry {
+    /// A line that nothing is rolled out on.
+    pub const fn serving(native: Option<NativeRange>, platforms: Platforms, stable: Option<Target>) -> Self {
+        Self { native, platforms, stable, candidate: None, kept: Vec::new(), fallbacks: Vec::new() }
+    }
 }
 
 /// A shard that contradicts itself.
@@ -155,6 +188,27 @@ pub struct ServedLine {
     pub platforms: Platforms,
     /// What its devices run.
     pub stable: Option<Served>,
+    /// What is being rolled out beside it.
+    pub candidate: Option<ServedCandidate>,
+    /// Candidates that were overtaken and are not bad: who runs one keeps it.
+    pub kept: Vec<Arc<ServedBundle>>,
+    /// What devices were well on before, newest first.
+    pub fallbacks: Vec<Arc<ServedBundle>>,
+}
+
+/// A release that is being rolled out, compiled.
+#[derive(Debug)]
+pub struct ServedCandidate {
+    /// The bundle.
+    pub bundle: Arc<ServedBundle>,
+    /// Whom it reaches.
+    pub cohort: Cohort,
+    /// Number of the present weight among all that were in force, from 0.
+    pub level: u32,
+    /// When the rollout began, in seconds since 1970.
+    pub started: i64,
+    /// Whether it is offered to devices that do not run it.
+    pub open: bool,
 }
 
 /// What a line's devices run.
@@ -196,24 +250,16 @@ impl App {
         let channels = channels
             .into_iter()
             .map(|ChannelEntry { channel, access, lines }| {
-                let lines = lines
-                    .into_iter()
-                    .map(|LineEntry { native, platforms, stable }| {
-                        let stable = match stable {
-                            None => None,
-                            Some(Target::Builtin) => Some(Served::Builtin),
-                            Some(Target::Release(version)) => {
-                                let Some(bundle) = bundles.get(&version) else {
-                                    let (app, channel) = (app.clone(), channel.clone());
-                                    return Err(InvalidShard::MissingOffer { app, channel, version });
-                                };
-                                Some(Served::Bundle(bundle.clone()))
-                            }
-                        };
-                        Ok(ServedLine { native, platforms, stable })
-                    })
-                    .collect::<Result<_, _>>()?;
-                Ok(ServedChannel { name: channel, access, lines })
+                let bundle = |version: Version| match bundles.get(&version) {
+                    Some(bundle) => Ok(Arc::clone(bundle)),
+                    None => Err(InvalidShard::MissingOffer {
+                        app: app.clone(),
+                        channel: channel.clone(),
+                        version,
+                    }),
+                };
+                let lines = lines.into_iter().map(|line| ServedLine::compile(line, bundle));
+                Ok(ServedChannel { lines: lines.collect::<Result<_, _>>()?, name: channel.clone(), access })
             })
             .collect::<Result<Vec<_>, InvalidShard>>()?;
         let by_name = channels.iter().enumerate().map(|(index, c)| (c.name.clone(), index)).collect();
@@ -246,6 +292,28 @@ impl App {
     /// The bundle that the app offers under the name `version`.
     pub fn bundle(&self, version: &str) -> Option<&Arc<ServedBundle>> {
         self.bundles.get(version)
+    }
+}
+
+impl ServedLine {
+    fn compile(
+        line: LineEntry,
+        bundle: impl Fn(Version) -> Result<Arc<ServedBundle>, InvalidShard>,
+    ) -> Result<Self, InvalidShard> {
+        let LineEntry { native, platforms, stable, candidate, kept, fallbacks } = line;
+        let stable = match stable {
+            None => None,
+            Some(Target::Builtin) => Some(Served::Builtin),
+            Some(Target::Release(version)) => Some(Served::Bundle(bundle(version)?)),
+        };
+        let candidate = match candidate {
+            None => None,
+            Some(CandidateEntry { release, cohort, level, started, open }) => {
+                Some(ServedCandidate { bundle: bundle(release)?, cohort, level, started, open })
+            }
+        };
+        let all = |versions: Vec<Version>| versions.into_iter().map(&bundle).collect::<Result<_, _>>();
+        Ok(Self { native, platforms, stable, candidate, kept: all(kept)?, fallbacks: all(fallbacks)? })
     }
 }
 

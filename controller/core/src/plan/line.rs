@@ -26,7 +26,7 @@ pub(super) fn inherit(line: &Line, previous: Option<&ChannelEntry>) -> LineRecor
                 }
         })
         .and_then(|before| before.stable.clone());
-    LineRecord { stable, serial: 0 }
+    LineRecord { stable, ..LineRecord::default() }
 }
 
 /// What the line serves now, and what stands in the way of what is wanted.

@@ -179,11 +179,7 @@ fn snapshot(version: &Version, digest: Digest, zip: Zip) -> Snapshot {
     let channel = |name: &str, public: bool| ChannelEntry {
         channel: name.parse().unwrap(),
         access: Access { public, self_assign: !public, ..Access::default() },
-        lines: vec![LineEntry {
-            native: None,
-            platforms: Platforms::ALL,
-            stable: Some(Target::Release(version.clone())),
-        }],
+        lines: vec![LineEntry::serving(None, Platforms::ALL, Some(Target::Release(version.clone())))],
     };
     let channels = vec![channel("production", true), channel("beta", false)];
     let shard = Shard {

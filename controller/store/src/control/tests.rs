@@ -65,7 +65,7 @@ fn shard(id: &str, release: &str) -> Shard {
         channels: vec![ChannelEntry {
             channel: "production".parse().unwrap(),
             access: Access { public: true, ..Access::default() },
-            lines: vec![LineEntry { native: None, platforms: Platforms::ALL, stable }],
+            lines: vec![LineEntry::serving(None, Platforms::ALL, stable)],
         }],
     }
 }

@@ -104,7 +104,7 @@ fn shop() -> Snapshot {
         channels: vec![ChannelEntry {
             channel: "production".parse().unwrap(),
             access: Access { public: true, ..Access::default() },
-            lines: vec![LineEntry { native: None, platforms: Platforms::ALL, stable }],
+            lines: vec![LineEntry::serving(None, Platforms::ALL, stable)],
         }],
     };
     let apps = BTreeMap::from([(shard.app.clone(), digest)]);
