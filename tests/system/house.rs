@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["sluice-core", "sluice-crds", "sluice-manifest", "sluice-repo", "sluice-store", "sluice-engine"],
     ),
     ("sluice-serve", &["sluice-core", "sluice-repo", "sluice-store", "sluice-engine"]),
+    ("sluice-simulate", &["sluice-core"]),
     (
         "sluice-runtime",
         &[
@@ -33,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sluice-engine",
             "sluice-kube",
             "sluice-serve",
+            "sluice-simulate",
         ],
     ),
     ("sluice", &["sluice-runtime"]),

@@ -15,4 +15,5 @@ mod real_bundles;
 mod release;
 mod repositories;
 mod restart;
+mod simulate;
 mod support;

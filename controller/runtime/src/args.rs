@@ -9,6 +9,7 @@ use crate::commands::{
     connect::{self, ClusterArgs},
     gateway::GatewayArgs,
     operator::OperatorArgs,
+    simulate::SimulateArgs,
 };
 
 /// Over-the-air updates for hybrid mobile apps, from Git.
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Explain what a running server answers a device, and why
     Explain(ExplainArgs),
+    /// Run a fleet of phones against a server, for load, practice and proof
+    Simulate(SimulateArgs),
     /// Print the `capacitor.config` block that points an app at a server
     ClientConfig(ClientConfigArgs),
     /// Print a completion script for a shell

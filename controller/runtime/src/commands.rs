@@ -9,6 +9,7 @@ pub(crate) mod gateway;
 pub(crate) mod generate;
 pub(crate) mod operator;
 pub(crate) mod serve;
+pub(crate) mod simulate;
 pub(crate) mod status;
 pub(crate) mod validate;
 

@@ -323,14 +323,17 @@ fn network(text: &str) -> Result<IpNet, String> {
 }
 
 pub(crate) fn duration(flag: &str, text: &str, check: &mut Check) -> Option<Duration> {
-    let parsed = text
-        .parse::<jiff::SignedDuration>()
-        .map_err(|e| format!("`{text}`: {e}; write for example 15s or 2m"))
-        .and_then(|d| Duration::try_from(d).map_err(|_| format!("`{text}` is negative")))
-        .and_then(|d| {
-            if d.is_zero() { Err("must be more than zero: polling never stops".to_owned()) } else { Ok(d) }
-        });
+    let parsed = time(text).and_then(|d| {
+        if d.is_zero() { Err("must be more than zero: polling never stops".to_owned()) } else { Ok(d) }
+    });
     check.keep(flag, parsed)
+}
+
+/// A length of time that is not negative.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<jiff::SignedDuration>();
+    let parsed = parsed.map_err(|e| format!("`{text}`: {e}; write for example 15s or 2m"))?;
+    Duration::try_from(parsed).map_err(|_| format!("`{text}` is negative"))
 }
 
 #[cfg(test)]

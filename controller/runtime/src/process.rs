@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 use crate::exit;
 
 /// Runs `work` until it ends. The token is cancelled when the process is asked to stop; a second signal ends it at once.
-pub(crate) fn until_stopped<F>(work: impl FnOnce(CancellationToken) -> F) -> anyhow::Result<()>
+pub(crate) fn until_stopped<F, T>(work: impl FnOnce(CancellationToken) -> F) -> anyhow::Result<T>
 where
-    F: Future<Output = anyhow::Result<()>>,
+    F: Future<Output = anyhow::Result<T>>,
 {
     // Every connection is a descriptor, and the usual soft limit is 1,024. Where it cannot be raised, accepting pauses
     // when they run out.

@@ -57,6 +57,11 @@ impl Server {
         Self { child, devices, admin, data: data.to_owned(), log }
     }
 
+    /// Where devices connect.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.devices)
+    }
+
     /// Its log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()

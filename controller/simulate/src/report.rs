@@ -1,0 +1,99 @@
+//! What a simulation was and what happened, for machines and for people.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    plots::{self, Line},
+    settings::Settings,
+    tally::{Sample, Totals},
+};
+
+/// A simulation that has ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// What it was made of.
+    pub settings: Settings,
+    /// Second by second.
+    pub samples: Vec<Sample>,
+}
+
+/// The report as one page that needs nothing else.
+pub fn html(report: &Report) -> Result<String, String> {
+    let last = report.samples.last().cloned().unwrap_or_default();
+    let Totals { checks, unanswered, reports, lost, forged, .. } = last.totals;
+    let versions: Vec<String> = last.totals.versions().into_iter().map(str::to_owned).collect();
+    let each = |of: fn(&Totals, &str) -> u64| -> Vec<Line> {
+        let line = |version: &String| Line {
+            name: version.clone(),
+            points: report.samples.iter().map(|s| (s.at, of(&s.totals, version) as f64)).collect(),
+        };
+        versions.iter().map(line).collect()
+    };
+    let rate = |of: fn(&Totals) -> u64, name: &str| Line {
+        name: name.to_owned(),
+        points: report
+            .samples
+            .windows(2)
+            .map(|two| {
+                let count = of(&two[1].totals).saturating_sub(of(&two[0].totals));
+                (two[1].at, count as f64 / (two[1].at - two[0].at).max(0.001))
+            })
+            .collect(),
+    };
+    let plots = [
+        plots::lines("Phones that run each bundle", "phones", &each(|t, v| count(&t.running, v)))?,
+        plots::lines("Offers of each bundle", "offers", &each(|t, v| count(&t.offered, v)))?,
+        plots::lines("Launches that failed", "phones", &each(|t, v| count(&t.launch_failed, v)))?,
+        plots::lines("Sessions that crashed", "sessions", &each(|t, v| count(&t.crashed, v)))?,
+        plots::lines(
+            "Requests",
+            "per second",
+            &[rate(|t| t.checks, "checks"), rate(|t| t.reports, "reports")],
+        )?,
+    ];
+    let mut page = String::from(HEAD);
+    let Settings { server, app, phones, seed, speed, .. } = &report.settings;
+    let text = format!(
+        "{phones} phones of {app} against {server} for {:.0} s at {speed} times real time, seed {seed}: {checks} checks \
+         answered, {unanswered} not; {reports} reports taken, {lost} lost; {forged} forged.",
+        last.at
+    );
+    let _ = write!(page, "<p>{}</p>", escape(&text));
+    page.push_str("<table><tr><th>bundle</th><th>run by</th><th>offers</th><th>launches failed</th><th>installations failed</th><th>crashes</th></tr>");
+    for version in &versions {
+        let t = &last.totals;
+        let _ = write!(
+            page,
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            escape(version),
+            count(&t.running, version),
+            count(&t.offered, version),
+            count(&t.launch_failed, version),
+            count(&t.install_failed, version),
+            count(&t.crashed, version)
+        );
+    }
+    page.push_str("</table>");
+    for plot in plots {
+        let _ = write!(page, "<figure>{plot}</figure>");
+    }
+    page.push_str("</body></html>\n");
+    Ok(page)
+}
+
+fn count(counts: &BTreeMap<String, u64>, version: &str) -> u64 {
+    counts.get(version).copied().unwrap_or_default()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Simulation</title><style>\
+    body{font:15px system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1d2733}\
+    table{border-collapse:collapse}td,th{padding:.2rem .8rem;text-align:right;border-bottom:1px solid #d8dee6}\
+    td:first-child,th:first-child{text-align:left}figure{margin:2rem 0}svg{width:100%;height:auto}\
+    </style></head><body><h1>Simulation</h1>";
