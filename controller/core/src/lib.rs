@@ -8,6 +8,7 @@ pub mod channel;
 pub mod client;
 pub mod cohort;
 pub mod decide;
+pub mod decisions;
 pub mod diagnostic;
 pub mod digest;
 pub mod ids;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     channel::Target,
     cohort::{Ppm, Salt},
+    decisions::Head,
     digest::Digest,
     ids::{AppId, ChannelName, Version},
 };
@@ -36,6 +37,9 @@ pub struct AppRecord {
     /// What each channel serves.
     #[serde(default)]
     pub channels: BTreeMap<ChannelName, ChannelRecord>,
+    /// The end of the decision log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decisions: Option<Head>,
 }
 
 /// The bytes that a version is bound to.
@@ -176,6 +180,7 @@ impl AppRecord {
             epoch: 0,
             versions: BTreeMap::new(),
             channels: BTreeMap::new(),
+            decisions: None,
         }
     }
 }

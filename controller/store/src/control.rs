@@ -8,6 +8,7 @@
 //! | `roots/<generation>.json` | once each | the roots of the last ten minutes, for pruning |
 //! | `shards/<digest>.json` | once each | one app of a snapshot |
 //! | `apps/<app>/record.json` | once, then compare-and-swap | owner, bindings and lines of an app |
+//! | `apps/<app>/decisions/<n>.json` | once each | the decision log of an app |
 //! | `artefacts/<sha256>.zip` | once each | what devices download |
 //! | `bundles/<digest>.json` | once each | the files of a bundle, and its zip |
 //! | `inventory/<name>.json` | replaced | documents of the engine |
@@ -30,6 +31,7 @@ use crate::objects::{Objects, ObjectsError};
 
 mod artefacts;
 mod data_dir;
+mod decisions;
 mod documents;
 mod follower;
 mod prune;
@@ -39,6 +41,7 @@ mod snapshots;
 
 pub use artefacts::{BundleIndex, Verified};
 pub use data_dir::{DataDir, DataDirError};
+pub use decisions::Draft;
 pub use follower::{FollowError, Follower, Freshness, ROOT_EVERY};
 pub use served::{Older, advance};
 pub use snapshots::{Loaded, Published};

@@ -17,6 +17,7 @@ use sluice_core::{
 use super::*;
 use crate::objects::{Directory, Remote};
 
+mod decisions;
 mod follower;
 
 struct Stores {

@@ -1,0 +1,203 @@
+//! The decision log: what became of each rollout, row by row, each row holding the digest of the one before, so that none
+//! can be changed or left out unseen.
+//!
+//! Rows follow from what changed in the record of an app. So nothing is decided that is not told, and whoever writes a
+//! row twice after a crash writes the same row.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    channel::Target,
+    cohort::Ppm,
+    digest::Digest,
+    ids::{AppId, ChannelName},
+    record::{AppRecord, Candidate, LineRecord},
+};
+
+/// What happened to a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// It began.
+    Started,
+    /// Its weight rose.
+    Advanced,
+    /// Its weight was lowered.
+    Lowered,
+    /// It waits for evidence.
+    Held,
+    /// Nobody new is offered it.
+    Paused,
+    /// It goes on after it was held or paused.
+    Resumed,
+    /// It was braked.
+    Braked,
+    /// Everybody is offered it.
+    Completed,
+    /// A newer release took its place.
+    Overtaken,
+    /// Git does not ask for it any more.
+    Withdrawn,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// One thing that happened to one rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Transition {
+    /// The channel.
+    pub channel: ChannelName,
+    /// [`crate::channel::Line::key`].
+    pub line: String,
+    /// Number of the rollout in its line.
+    pub serial: u64,
+    /// What happened.
+    pub kind: Kind,
+    /// The release that is, or was, rolled out.
+    pub release: Target,
+    /// Number of the weight, from 0.
+    pub level: u32,
+    /// The weight in parts per million.
+    pub weight: Ppm,
+    /// Why, for machines.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// A row of the log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// The app.
+    pub app: AppId,
+    /// Its place in the log of the app, from 1.
+    pub sequence: u64,
+    /// Digest of the row before, over its bytes as they are stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Digest>,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub transition: Transition,
+    /// Why, in a sentence for people.
+    pub sentence: String,
+    /// The numbers that the sentence rests on.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub numbers: Value,
+}
+
+/// The end of a log: what the record of the app keeps of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Head {
+    /// The last row's place.
+    pub sequence: u64,
+    /// The last row's digest.
+    pub digest: Digest,
+}
+
+/// What happened between two states of a record, in the order of its channels and lines.
+pub fn transitions(before: &AppRecord, after: &AppRecord) -> Vec<Transition> {
+    let mut all = Vec::new();
+    let nothing = LineRecord::default();
+    for (channel, now) in &after.channels {
+        let known = before.channels.get(channel);
+        for (line, now) in &now.lines {
+            let was = known.and_then(|known| known.lines.get(line)).unwrap_or(&nothing);
+            let mut tell = |kind, of: Told<'_>| {
+                let Told { serial, release, level, weight, reason } = of;
+                let (channel, line, reason) = (channel.clone(), line.clone(), reason.to_owned());
+                all.push(Transition { channel, line, serial, kind, release, level, weight, reason });
+            };
+            line_transitions(was, now, &mut tell);
+        }
+    }
+    all
+}
+
+/// What a transition says of a rollout.
+struct Told<'a> {
+    serial: u64,
+    release: Target,
+    level: u32,
+    weight: Ppm,
+    reason: &'a str,
+}
+
+impl<'a> Told<'a> {
+    fn of(serial: u64, candidate: &Candidate, reason: &'a str) -> Self {
+        let Candidate { release, level, weight, .. } = candidate;
+        Self { serial, release: Target::Release(release.clone()), level: *level, weight: *weight, reason }
+    }
+}
+
+fn line_transitions(was: &LineRecord, now: &LineRecord, tell: &mut impl FnMut(Kind, Told<'_>)) {
+    let same = was.serial == now.serial;
+    match (&was.candidate, &now.candidate) {
+        (Some(before), Some(after)) if same => {
+            progress(before, after, now.serial, tell);
+            return;
+        }
+        (Some(before), _)
+            if now.stable != Some(Target::Release(before.release.clone())) && before.braked.is_none() =>
+        {
+            let kind = if now.candidate.is_some() || !same { Kind::Overtaken } else { Kind::Withdrawn };
+            tell(kind, Told::of(was.serial, before, ""));
+        }
+        _ => {}
+    }
+    if let Some(candidate) = &now.candidate {
+        tell(Kind::Started, Told::of(now.serial, candidate, ""));
+        if let Some(brake) = &candidate.braked {
+            tell(Kind::Braked, Told::of(now.serial, candidate, brake));
+        }
+    }
+    if let Some(stable) = now.stable.clone().filter(|stable| was.stable.as_ref() != Some(stable)) {
+        let level = was.candidate.as_ref().filter(|_| same).map_or(0, |candidate| candidate.level);
+        let told =
+            Told { serial: now.serial, release: stable, level, weight: crate::cohort::ALL, reason: "" };
+        tell(Kind::Completed, told);
+    }
+}
+
+fn progress(before: &Candidate, after: &Candidate, serial: u64, tell: &mut impl FnMut(Kind, Told<'_>)) {
+    let kind = match after.weight.cmp(&before.weight) {
+        std::cmp::Ordering::Greater => Some(Kind::Advanced),
+        std::cmp::Ordering::Less => Some(Kind::Lowered),
+        std::cmp::Ordering::Equal => None,
+    };
+    if let Some(kind) = kind {
+        tell(kind, Told::of(serial, after, ""));
+    }
+    match (&before.braked, &after.braked) {
+        (None, Some(brake)) => return tell(Kind::Braked, Told::of(serial, after, brake)),
+        (Some(_), None) => tell(Kind::Resumed, Told::of(serial, after, "BrakeLifted")),
+        _ => {}
+    }
+    match (&before.paused, &after.paused) {
+        (was, Some(reason)) if was.as_ref() != Some(reason) => {
+            tell(Kind::Paused, Told::of(serial, after, reason));
+        }
+        (Some(_), None) => tell(Kind::Resumed, Told::of(serial, after, "")),
+        _ => {}
+    }
+    match (before.held_since, after.held_since) {
+        (None, Some(_)) => tell(Kind::Held, Told::of(serial, after, "")),
+        // Going on with a larger weight says it already.
+        (Some(_), None) if kind.is_none() => tell(Kind::Resumed, Told::of(serial, after, "")),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+#[path = "decisions/tests.rs"]
+mod tests;

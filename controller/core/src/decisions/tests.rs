@@ -1,0 +1,113 @@
+use super::*;
+use crate::record::ChannelRecord;
+
+fn candidate(release: &str, level: u32, weight: Ppm) -> Candidate {
+    let at = Timestamp::UNIX_EPOCH;
+    Candidate {
+        release: release.parse().unwrap(),
+        digest: Digest::of(release.as_bytes()),
+        started: at,
+        step: 0,
+        step_since: at,
+        level,
+        weight,
+        below: 0,
+        level_since: at,
+        soaked: 0,
+        soaked_until: at,
+        held_since: None,
+        paused: None,
+        braked: None,
+    }
+}
+
+fn record(line: LineRecord) -> AppRecord {
+    let mut record = AppRecord::new("com.example.shop".parse().unwrap(), "default");
+    let mut channel = ChannelRecord { name: "production".into(), ..ChannelRecord::default() };
+    channel.lines.insert("ios|*".into(), line);
+    record.channels.insert("production".parse().unwrap(), channel);
+    record
+}
+
+fn line(stable: Option<&str>, serial: u64, candidate: Option<Candidate>) -> LineRecord {
+    let stable = stable.map(|version| Target::Release(version.parse().unwrap()));
+    LineRecord { stable, serial, candidate, ..LineRecord::default() }
+}
+
+fn kinds(before: LineRecord, after: LineRecord) -> Vec<(Kind, String, u64)> {
+    let all = transitions(&record(before), &record(after));
+    all.into_iter().map(|t| (t.kind, t.release.to_string(), t.serial)).collect()
+}
+
+fn told(kind: Kind, release: &str, serial: u64) -> (Kind, String, u64) {
+    (kind, release.to_owned(), serial)
+}
+
+#[test]
+fn a_rollout_from_begin_to_end() {
+    let stable = || line(Some("1.0.0"), 1, None);
+    let at = |level, weight| line(Some("1.0.0"), 2, Some(candidate("1.1.0", level, weight)));
+    assert_eq!(kinds(LineRecord::default(), stable()), [told(Kind::Completed, "1.0.0", 1)]);
+    assert_eq!(kinds(stable(), stable()), []);
+    assert_eq!(kinds(stable(), at(0, 10_000)), [told(Kind::Started, "1.1.0", 2)]);
+    assert_eq!(kinds(at(0, 10_000), at(1, 50_000)), [told(Kind::Advanced, "1.1.0", 2)]);
+    assert_eq!(kinds(at(1, 50_000), at(2, 10_000)), [told(Kind::Lowered, "1.1.0", 2)]);
+    assert_eq!(kinds(at(1, 50_000), line(Some("1.1.0"), 2, None)), [told(Kind::Completed, "1.1.0", 2)]);
+}
+
+#[test]
+fn whatever_ends_it_is_told_once() {
+    let running = || line(Some("1.0.0"), 2, Some(candidate("1.1.0", 0, 10_000)));
+    let braked = || {
+        let braked = Candidate { braked: Some("b1".into()), ..candidate("1.1.0", 0, 10_000) };
+        line(Some("1.0.0"), 2, Some(braked))
+    };
+    assert_eq!(kinds(running(), braked()), [told(Kind::Braked, "1.1.0", 2)]);
+    assert_eq!(kinds(braked(), braked()), []);
+    assert_eq!(kinds(braked(), line(Some("1.0.0"), 2, None)), [], "the brake has said it");
+    assert_eq!(kinds(running(), line(Some("1.0.0"), 2, None)), [told(Kind::Withdrawn, "1.1.0", 2)]);
+    let next = line(Some("1.0.0"), 3, Some(candidate("1.2.0", 0, 10_000)));
+    let expected = [told(Kind::Overtaken, "1.1.0", 2), told(Kind::Started, "1.2.0", 3)];
+    assert_eq!(kinds(running(), next), expected);
+    let hotfix = line(Some("1.1.1"), 3, None);
+    let expected = [told(Kind::Overtaken, "1.1.0", 2), told(Kind::Completed, "1.1.1", 3)];
+    assert_eq!(kinds(running(), hotfix), expected);
+}
+
+#[test]
+fn waiting_begins_and_ends() {
+    let with = |change: fn(&mut Candidate)| {
+        let mut candidate = candidate("1.1.0", 0, 10_000);
+        change(&mut candidate);
+        line(Some("1.0.0"), 2, Some(candidate))
+    };
+    let plain = || with(|_| ());
+    let held = || with(|c| c.held_since = Some(Timestamp::UNIX_EPOCH));
+    let paused = || with(|c| c.paused = Some("LaunchFailures".into()));
+    assert_eq!(kinds(plain(), held()), [told(Kind::Held, "1.1.0", 2)]);
+    assert_eq!(kinds(held(), plain()), [told(Kind::Resumed, "1.1.0", 2)]);
+    let on = with(|c| (c.level, c.weight) = (1, 20_000));
+    assert_eq!(kinds(held(), on), [told(Kind::Advanced, "1.1.0", 2)]);
+    assert_eq!(kinds(plain(), paused()), [told(Kind::Paused, "1.1.0", 2)]);
+    assert_eq!(kinds(paused(), paused()), []);
+    assert_eq!(kinds(paused(), plain()), [told(Kind::Resumed, "1.1.0", 2)]);
+    let other = with(|c| c.paused = Some("InstallFailures".into()));
+    assert_eq!(kinds(paused(), other), [told(Kind::Paused, "1.1.0", 2)]);
+}
+
+#[test]
+fn a_row_keeps_what_it_says() {
+    let row = Row {
+        app: "com.example.shop".parse().unwrap(),
+        sequence: 1,
+        previous: None,
+        at: Timestamp::UNIX_EPOCH,
+        transition: transitions(&record(LineRecord::default()), &record(line(Some("1.0.0"), 1, None)))
+            .remove(0),
+        sentence: "it is the first release of the channel".into(),
+        numbers: Value::Null,
+    };
+    let text = serde_json::to_string(&row).unwrap();
+    assert_eq!(serde_json::from_str::<Row>(&text).unwrap(), row);
+    assert!(text.contains(r#""kind":"Completed""#) && !text.contains("numbers"), "{text}");
+}
