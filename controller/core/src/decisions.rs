@@ -1,8 +1,8 @@
-//! The decision log: what became of each rollout, row by row, each row holding the digest of the one before, so that none
-//! can be changed or left out unseen.
+//! The decision log: what became of each rollout, row by row. Rows of one moment are a page, and each page holds the digest of
+//! the one before, so that none can be changed or left out unseen.
 //!
-//! Rows follow from what changed in the record of an app. So nothing is decided that is not told, and whoever writes a
-//! row twice after a crash writes the same row.
+//! Rows follow from what changed in the record of an app. So nothing is decided that is not told, and whoever
+//! writes a page again after a crash finds that it says the same.
 
 use std::fmt;
 
@@ -72,19 +72,43 @@ pub struct Transition {
     pub reason: String,
 }
 
+impl Transition {
+    /// What happened, in a sentence.
+    pub fn sentence(&self) -> String {
+        let Self { channel, kind, release, weight, reason, .. } = self;
+        let share = percent(*weight);
+        let because = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+        match kind {
+            Kind::Started => format!("{release} is rolled out on {channel}, to {share} first"),
+            Kind::Advanced => format!("{release} goes to {share} of {channel}"),
+            Kind::Lowered => format!("{release} goes back to {share} of {channel}"),
+            Kind::Held => format!("{release} stays at {share} of {channel} until there is evidence"),
+            Kind::Paused => format!("nobody new on {channel} is offered {release}{because}"),
+            Kind::Resumed => format!("the rollout of {release} on {channel} goes on at {share}"),
+            Kind::Braked => format!("{release} is braked on {channel}{because}"),
+            Kind::Completed => format!("everybody on {channel} is offered {release}"),
+            Kind::Overtaken => {
+                format!("a newer release takes the place of {release} on {channel}, at {share}")
+            }
+            Kind::Withdrawn => format!("Git does not ask for {release} on {channel} any more, at {share}"),
+        }
+    }
+}
+
+/// A weight for people, without zeros that say nothing.
+pub fn percent(weight: Ppm) -> String {
+    let (whole, rest) = (weight / 10_000, weight % 10_000);
+    let rest = format!("{rest:04}");
+    match rest.trim_end_matches('0') {
+        "" => format!("{whole} %"),
+        rest => format!("{whole}.{rest} %"),
+    }
+}
+
 /// A row of the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Row {
-    /// The app.
-    pub app: AppId,
-    /// Its place in the log of the app, from 1.
-    pub sequence: u64,
-    /// Digest of the row before, over its bytes as they are stored.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous: Option<Digest>,
-    /// When.
-    pub at: Timestamp,
     /// What.
     #[serde(flatten)]
     pub transition: Transition,
@@ -95,13 +119,30 @@ pub struct Row {
     pub numbers: Value,
 }
 
+/// What was decided at one time: a page of the log of an app, which is written whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page {
+    /// The app.
+    pub app: AppId,
+    /// Its place in the log of the app, from 1.
+    pub sequence: u64,
+    /// Digest of the page before, over its bytes as they are stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Digest>,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub rows: Vec<Row>,
+}
+
 /// The end of a log: what the record of the app keeps of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Head {
-    /// The last row's place.
+    /// The last page's place.
     pub sequence: u64,
-    /// The last row's digest.
+    /// The last page's digest.
     pub digest: Digest,
 }
 

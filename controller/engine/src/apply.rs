@@ -9,8 +9,10 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde_json::Value;
 use sluice_core::{
     channel::{Channel, Strategy},
+    decisions::{Head, Row, transitions},
     ids::AppId,
     plan::{AppPlan, Plan},
     record::AppRecord,
@@ -186,11 +188,14 @@ async fn write_record(
     owner: &str,
     record: &AppRecord,
 ) -> Result<AppRecord, ControlError> {
-    parts.store.claim(app, owner).await?;
+    let standing = parts.store.claim(app, owner).await?;
+    // Before the record, which says how far the log goes: what is decided is told, whenever the process dies.
+    let head = log(parts, &standing, record).await?;
     parts
         .store
         .update_record(parts.epoch, app, owner, |standing| {
             standing.channels.clone_from(&record.channels);
+            standing.decisions = head;
             for (version, binding) in &record.versions {
                 // A binding that stands is never given other bytes (rule 4), whoever wrote it.
                 let kept =
@@ -200,4 +205,24 @@ async fn write_record(
             Ok::<(), ControlError>(())
         })
         .await
+}
+
+/// Tells what changes for rollouts between two states of a record. Returns the end of the log.
+async fn log(parts: &Parts, before: &AppRecord, after: &AppRecord) -> Result<Option<Head>, ControlError> {
+    let rows = transitions(before, after).into_iter();
+    let mut rows: Vec<Row> = rows
+        .map(|transition| Row { sentence: transition.sentence(), transition, numbers: Value::Null })
+        .collect();
+    if rows.is_empty() {
+        return Ok(before.decisions);
+    }
+    if before.epoch > parts.epoch {
+        return Err(ControlError::Deposed { found: before.epoch, held: parts.epoch });
+    }
+    let app = &before.app;
+    let head = parts.store.append_decisions(app, before.decisions, Timestamp::now(), &mut rows).await?;
+    for Row { transition, sentence, .. } in rows {
+        tracing::info!(%app, channel = %transition.channel, kind = %transition.kind, "{sentence}");
+    }
+    Ok(head)
 }

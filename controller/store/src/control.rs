@@ -41,7 +41,6 @@ mod snapshots;
 
 pub use artefacts::{BundleIndex, Verified};
 pub use data_dir::{DataDir, DataDirError};
-pub use decisions::Draft;
 pub use follower::{FollowError, Follower, Freshness, ROOT_EVERY};
 pub use served::{Older, advance};
 pub use snapshots::{Loaded, Published};

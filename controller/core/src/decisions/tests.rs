@@ -96,18 +96,23 @@ fn waiting_begins_and_ends() {
 }
 
 #[test]
-fn a_row_keeps_what_it_says() {
-    let row = Row {
+fn a_page_keeps_what_it_says() {
+    let mut all = transitions(&record(LineRecord::default()), &record(line(Some("1.0.0"), 1, None)));
+    let transition = all.remove(0);
+    let page = Page {
         app: "com.example.shop".parse().unwrap(),
         sequence: 1,
         previous: None,
         at: Timestamp::UNIX_EPOCH,
-        transition: transitions(&record(LineRecord::default()), &record(line(Some("1.0.0"), 1, None)))
-            .remove(0),
-        sentence: "it is the first release of the channel".into(),
-        numbers: Value::Null,
+        rows: vec![Row { sentence: transition.sentence(), transition, numbers: Value::Null }],
     };
-    let text = serde_json::to_string(&row).unwrap();
-    assert_eq!(serde_json::from_str::<Row>(&text).unwrap(), row);
+    let text = serde_json::to_string(&page).unwrap();
+    assert_eq!(serde_json::from_str::<Page>(&text).unwrap(), page);
     assert!(text.contains(r#""kind":"Completed""#) && !text.contains("numbers"), "{text}");
+}
+
+#[test]
+fn shares_are_written_as_people_write_them() {
+    let all = [0, 1, 500, 10_000, 12_500, 999_999, 1_000_000].map(percent);
+    assert_eq!(all, ["0 %", "0.0001 %", "0.05 %", "1 %", "1.25 %", "99.9999 %", "100 %"]);
 }

@@ -1,9 +1,8 @@
-//! The decision log of each app: one object a row, created once, each naming the one before.
+//! The decision log of each app: one object a page, created once, each naming the one before.
 
 use jiff::Timestamp;
-use serde_json::Value;
 use sluice_core::{
-    decisions::{Head, Row, Transition},
+    decisions::{Head, Page, Row, Transition},
     digest::Digest,
     ids::AppId,
 };
@@ -11,104 +10,83 @@ use sluice_core::{
 use super::{BundleStore, ControlError, decode, encode};
 use crate::objects::ObjectsError;
 
-/// Rows beyond what a record knows: one crash leaves a few, more mean that two write at once.
-const MOST_BEYOND: usize = 1_000;
-
-/// What a row is to say.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Draft {
-    /// What happened.
-    pub transition: Transition,
-    /// Why, in a sentence for people.
-    pub sentence: String,
-    /// The numbers that the sentence rests on.
-    pub numbers: Value,
-}
+/// Pages beyond what a record knows: a crash leaves one, more mean that two write at once.
+const MOST_BEYOND: usize = 64;
 
 impl BundleStore {
-    /// Appends to the log of `app`, whose end is `head` as far as its record knows. Returns its new end, and the rows that
-    /// were added. A row that was appended before and is not in the record yet, because of a crash between the two, is
-    /// not appended again.
+    /// Appends a page to the log of `app`, whose end is `head` as far as its record knows. Returns its new end. Rows that
+    /// were appended before and are not in the record yet, because of a crash between the two, are not appended again;
+    /// they are taken out of `rows`.
     pub async fn append_decisions(
         &self,
         app: &AppId,
-        head: Option<Head>,
+        mut head: Option<Head>,
         at: Timestamp,
-        drafts: &[Draft],
-    ) -> Result<(Option<Head>, Vec<Row>), ControlError> {
-        let (mut head, mut beyond, mut added) = (head, Vec::new(), Vec::new());
-        for draft in drafts {
-            while !beyond.contains(&draft.transition) {
-                let row = Row {
-                    app: app.clone(),
-                    sequence: head.map_or(1, |head| head.sequence + 1),
-                    previous: head.map(|head| head.digest),
-                    at,
-                    transition: draft.transition.clone(),
-                    sentence: draft.sentence.clone(),
-                    numbers: draft.numbers.clone(),
-                };
-                let bytes = encode(&row);
-                let digest = Digest::of(&bytes);
-                match self.objects.create(&key(app, row.sequence), bytes.into()).await {
-                    Ok(()) => {
-                        head = Some(Head { sequence: row.sequence, digest });
-                        added.push(row);
-                        break;
-                    }
-                    Err(ObjectsError::AlreadyExists(_)) if beyond.len() < MOST_BEYOND => {
-                        let (stands, after) = self.decision(app, row.sequence, head).await?;
-                        head = Some(after);
-                        beyond.push(stands.transition);
-                    }
-                    Err(ObjectsError::AlreadyExists(key)) => return Err(ControlError::Contended(key)),
-                    Err(error) => return Err(error.into()),
+        rows: &mut Vec<Row>,
+    ) -> Result<Option<Head>, ControlError> {
+        for _ in 0..MOST_BEYOND {
+            if rows.is_empty() {
+                return Ok(head);
+            }
+            let page = Page {
+                app: app.clone(),
+                sequence: head.map_or(1, |head| head.sequence + 1),
+                previous: head.map(|head| head.digest),
+                at,
+                rows: rows.clone(),
+            };
+            let bytes = encode(&page);
+            let digest = Digest::of(&bytes);
+            match self.objects.create(&key(app, page.sequence), bytes.into()).await {
+                Ok(()) => return Ok(Some(Head { sequence: page.sequence, digest })),
+                Err(ObjectsError::AlreadyExists(_)) => {
+                    let (stands, after) = self.page(app, page.sequence, head).await?;
+                    head = Some(after);
+                    let said: Vec<Transition> = stands.rows.into_iter().map(|row| row.transition).collect();
+                    rows.retain(|row| !said.contains(&row.transition));
                 }
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok((head, added))
+        Err(ControlError::Contended(folder(app)))
     }
 
-    /// At most `most` rows of the log of `app` after the place `after`, in order. Each is checked against the one before.
-    pub async fn decisions(&self, app: &AppId, after: u64, most: usize) -> Result<Vec<Row>, ControlError> {
-        let mut head = match after {
-            0 => None,
-            _ => Some(self.decision_digest(app, after).await?),
-        };
-        let mut rows = Vec::new();
-        while rows.len() < most {
-            let sequence = head.map_or(1, |head| head.sequence + 1);
+    /// At most `most` pages of the log of `app` after the place `after`, in order. Each is checked against the one before.
+    pub async fn decisions(&self, app: &AppId, after: u64, most: usize) -> Result<Vec<Page>, ControlError> {
+        let mut head = None;
+        if after > 0 {
+            let key = key(app, after);
+            let (bytes, _) = self.objects.get(&key).await?.ok_or(ControlError::Missing(key))?;
+            head = Some(Head { sequence: after, digest: Digest::of(&bytes) });
+        }
+        let mut pages = Vec::new();
+        while pages.len() < most {
+            let sequence = head.map_or(1, |head: Head| head.sequence + 1);
             if self.objects.head(&key(app, sequence)).await?.is_none() {
                 break;
             }
-            let (row, next) = self.decision(app, sequence, head).await?;
+            let (page, next) = self.page(app, sequence, head).await?;
             head = Some(next);
-            rows.push(row);
+            pages.push(page);
         }
-        Ok(rows)
+        Ok(pages)
     }
 
-    async fn decision_digest(&self, app: &AppId, sequence: u64) -> Result<Head, ControlError> {
-        let key = key(app, sequence);
-        let (bytes, _) = self.objects.get(&key).await?.ok_or(ControlError::Missing(key))?;
-        Ok(Head { sequence, digest: Digest::of(&bytes) })
-    }
-
-    async fn decision(
+    async fn page(
         &self,
         app: &AppId,
         sequence: u64,
         previous: Option<Head>,
-    ) -> Result<(Row, Head), ControlError> {
+    ) -> Result<(Page, Head), ControlError> {
         let key = key(app, sequence);
         let (bytes, _) = self.objects.get(&key).await?.ok_or_else(|| ControlError::Missing(key.clone()))?;
-        let row: Row = decode(&key, &bytes)?;
+        let page: Page = decode(&key, &bytes)?;
         let expected = previous.map(|head| head.digest);
-        if (&row.app, row.sequence, row.previous) != (app, sequence, expected) {
-            let reason = "it does not follow the row before, which was changed or is another one".to_owned();
+        if (&page.app, page.sequence, page.previous) != (app, sequence, expected) {
+            let reason = "it does not follow the page before, which was changed or is another one".to_owned();
             return Err(ControlError::Damaged { key, reason });
         }
-        Ok((row, Head { sequence, digest: Digest::of(&bytes) }))
+        Ok((page, Head { sequence, digest: Digest::of(&bytes) }))
     }
 }
 
