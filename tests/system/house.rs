@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sluice-bundle", &["sluice-core"]),
     ("sluice-repo", &["sluice-core"]),
     ("sluice-store", &["sluice-core"]),
+    ("sluice-notify", &["sluice-core", "sluice-store"]),
     ("sluice-engine", &["sluice-core", "sluice-manifest", "sluice-bundle", "sluice-repo", "sluice-store"]),
     (
         "sluice-kube",
@@ -33,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sluice-store",
             "sluice-engine",
             "sluice-kube",
+            "sluice-notify",
             "sluice-serve",
             "sluice-simulate",
         ],

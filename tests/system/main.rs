@@ -11,6 +11,7 @@ mod gateway;
 mod git_faults;
 mod house;
 mod mistakes;
+mod notify;
 mod real_bundles;
 mod release;
 mod repositories;

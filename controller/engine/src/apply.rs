@@ -205,6 +205,11 @@ async fn write_record(
             Ok::<(), ControlError>(())
         })
         .await
+        .inspect(|written| {
+            if written.decisions != standing.decisions {
+                parts.decided.notify_one();
+            }
+        })
 }
 
 /// Tells what changes for rollouts between two states of a record. Returns the end of the log.

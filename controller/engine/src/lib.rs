@@ -75,6 +75,8 @@ pub struct Parts {
     pub status: Arc<ArcSwap<Status>>,
     /// Wakes the engine: somebody says that there is news.
     pub look: Arc<Notify>,
+    /// Told by the engine: the decision log of an app has grown.
+    pub decided: Arc<Notify>,
 }
 
 /// The reason of a condition: something of a commit could not be read.

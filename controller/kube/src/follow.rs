@@ -229,6 +229,7 @@ impl Follow {
             snapshot: Arc::clone(&shared.snapshot),
             status: Arc::new(ArcSwap::from_pointee(Status::default())),
             look: Arc::clone(&look),
+            decided: Arc::new(Notify::new()),
         };
         let settings = Settings {
             owner: following.owner.clone(),

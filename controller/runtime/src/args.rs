@@ -115,6 +115,15 @@ pub(crate) struct ServeArgs {
     /// File with the secret of the webhook at /hooks/default, one per line
     #[arg(long, env = "SLUICE_HOOK_SECRET_FILE", value_name = "FILE")]
     pub(crate) hook_secret_file: Option<String>,
+    /// Address that is told what becomes of rollouts, one signed request each
+    #[arg(long, env = "SLUICE_NOTIFY_URL", value_name = "URL", hide_env_values = true)]
+    pub(crate) notify_url: Option<String>,
+    /// File with the secret that those requests are signed with: `whsec_` and base64, or plain text
+    #[arg(long, env = "SLUICE_NOTIFY_SECRET_FILE", value_name = "FILE")]
+    pub(crate) notify_secret_file: Option<String>,
+    /// Their form: `cloud-events` or `slack` [default: cloud-events]
+    #[arg(long, env = "SLUICE_NOTIFY_FORM", value_name = "FORM")]
+    pub(crate) notify_form: Option<String>,
     /// Certificate chain for the device address, PEM; read again when it changes
     #[arg(long, env = "SLUICE_TLS_CERT_FILE", value_name = "FILE")]
     pub(crate) tls_cert_file: Option<String>,

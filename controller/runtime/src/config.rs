@@ -17,6 +17,8 @@ use sluice_repo::{Credentials, Proxy, Reference, RepositoryUrl, Transport};
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
+use sluice_notify::{Form, Target};
+
 use crate::{args::ServeArgs, telemetry::Format};
 
 /// Checked settings of `serve`.
@@ -38,6 +40,8 @@ pub(crate) struct ServeConfig {
     pub(crate) download_url: Option<Url>,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) hook_secrets: Vec<SecretString>,
+    /// Who is told what becomes of rollouts.
+    pub(crate) notify: Option<sluice_notify::Target>,
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
     pub(crate) max_connections: usize,
     pub(crate) allow_private_sources: bool,
@@ -124,7 +128,7 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
     if let Some(path) = args.config.take() {
         let file = check.keep("config", read_file::<ServeArgs>(&path)).unwrap_or_default();
         fill!(ServeArgs args, file: repository branch tag semver commit path data poll write apps listen admin_listen public_url
-            download_url trusted_proxies hook_secret_file tls_cert_file tls_key_file max_connections git_username
+            download_url trusted_proxies hook_secret_file notify_url notify_secret_file notify_form tls_cert_file tls_key_file max_connections git_username
             git_password_file git_ssh_key_file git_known_hosts_file git_ca_file git_proxy allow_private_sources log
             log_format);
     }
@@ -170,6 +174,7 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
     if args.hook_secret_file.is_some() && hook_secrets.is_empty() && check.0.is_empty() {
         check.wrong("hook-secret-file", "the file holds no secret");
     }
+    let notify = notify(&args, &mut check);
     let tls = tls(args.tls_cert_file, args.tls_key_file, &mut check);
     let max_connections = connections(args.max_connections.as_deref(), &mut check);
     let allow_private_sources =
@@ -194,6 +199,7 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
             download_url,
             trusted_proxies,
             hook_secrets,
+            notify,
             tls,
             max_connections: max_connections?,
             allow_private_sources: allow_private_sources?,
@@ -305,6 +311,31 @@ fn folder(text: &str, check: &mut Check) -> Option<String> {
 pub(crate) fn networks(texts: Option<&[String]>, check: &mut Check) -> Vec<IpNet> {
     let texts = texts.unwrap_or_default().iter();
     texts.filter_map(|text| check.keep("trusted-proxies", network(text.trim()))).collect()
+}
+
+/// Who is told what becomes of rollouts. The address is not repeated in a mistake: its path may be a secret.
+fn notify(args: &ServeArgs, check: &mut Check) -> Option<Target> {
+    let form = match args.notify_form.as_deref() {
+        None | Some("cloud-events") => Form::CloudEvents,
+        Some("slack") => Form::Slack,
+        Some(other) => {
+            check.wrong("notify-form", format!("`{other}` is neither `cloud-events` nor `slack`"));
+            return None;
+        }
+    };
+    let secret = check.read("notify-secret-file", args.notify_secret_file.as_deref());
+    let Some(url) = args.notify_url.as_deref() else {
+        if args.notify_secret_file.is_some() || args.notify_form.is_some() {
+            check.wrong("notify-url", "is required with the other settings of notifications");
+        }
+        return None;
+    };
+    let url: Url = check.keep("notify-url", url.parse())?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        check.wrong("notify-url", "must be an http or https URL");
+        return None;
+    }
+    check.keep("notify-secret-file", Target::new(url, secret.as_deref(), form))
 }
 
 /// Connections at one time.

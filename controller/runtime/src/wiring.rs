@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use sluice_bundle::address::AddressPolicy;
 use sluice_core::{snapshot::Snapshot, status::Status};
 use sluice_engine::{BundlePolicy, Committed, Engine, Folder, Parts, Settings, last_commit};
+use sluice_notify::Teller;
 use sluice_repo::{Access, CommitId, Launch, Mirrors, Reader, Source, SourceSettings, hooks};
 use sluice_serve::{
     admin::{Admin, Token},
@@ -65,7 +66,7 @@ impl Background for Segments {
 }
 
 /// Serves until `stop` is cancelled, then drains and writes what waits.
-pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
     let data = DataDir::open(&config.data)?;
     let directory =
         Directory::open(data.store()).with_context(|| format!("cannot open {}", data.store().display()))?;
@@ -89,6 +90,7 @@ pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyho
         snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::empty())),
         status: Arc::new(ArcSwap::from_pointee(Status::default())),
         look: Arc::new(Notify::new()),
+        decided: Arc::new(Notify::new()),
     };
     // For gateways that answer devices from the same store; without any it finds nothing to do.
     let relay = Relay::new(objects.clone(), fleet.clone());
@@ -130,6 +132,14 @@ pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyho
         let limits = Limits { drain: DRAIN, ..Limits::default() };
         listener::serve(admin_listener, admin_site, None, limits, admin_stop).await;
     });
+    if let Some(target) = config.notify.take() {
+        let decided = Arc::clone(&parts.decided);
+        let teller = Teller::new(parts.store.clone(), epoch, config.owner.name.clone(), target, decided);
+        let told_stop = stop.clone();
+        tasks.spawn(async move {
+            tokio::select! { () = teller.run() => {}, () = told_stop.cancelled() => {} }
+        });
+    }
     let relay_stop = stop.clone();
     tasks.spawn(async move {
         tokio::select! { () = relay.run() => {}, () = relay_stop.cancelled() => {} }

@@ -1,0 +1,107 @@
+//! Who is told.
+
+use std::{fmt, time::Duration};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use jiff::Timestamp;
+use reqwest::{StatusCode, header};
+use secrecy::{ExposeSecret as _, SecretSlice};
+use serde_json::Value;
+use url::Url;
+
+use crate::{message::Form, signature::sign};
+
+/// Longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Shortest secret, in bytes.
+const SHORTEST: usize = 16;
+
+/// An address that is told.
+pub struct Target {
+    url: Url,
+    key: Option<SecretSlice<u8>>,
+    pub(crate) form: Form,
+    http: reqwest::Client,
+}
+
+impl fmt::Debug for Target {
+    /// Without its path, which is a secret where a webhook has no other.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({})", self.url.host_str().unwrap_or("-"))
+    }
+}
+
+/// The secret cannot be one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSecret {
+    /// Too short to be one.
+    #[error("the secret of notifications needs at least {SHORTEST} bytes")]
+    Short,
+    /// Begins like one in base64, and is not.
+    #[error("the secret of notifications begins with whsec_ and is not base64 after it")]
+    Base64,
+}
+
+/// Why a message did not arrive.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Undelivered {
+    /// It may arrive later.
+    #[error("{0}")]
+    Later(String),
+    /// It will never: the other side does not take it.
+    #[error("the address answers {0}")]
+    Never(StatusCode),
+}
+
+impl Target {
+    /// An address, with the secret that messages are signed with: `whsec_` and base64, or plain text.
+    pub fn new(url: Url, secret: Option<&str>, form: Form) -> Result<Self, InvalidSecret> {
+        let key = match secret.map(str::trim) {
+            None => None,
+            Some(secret) => {
+                let key = match secret.strip_prefix("whsec_") {
+                    Some(encoded) => BASE64_STANDARD.decode(encoded).map_err(|_| InvalidSecret::Base64)?,
+                    None => secret.as_bytes().to_vec(),
+                };
+                if key.len() < SHORTEST {
+                    return Err(InvalidSecret::Short);
+                }
+                Some(SecretSlice::from(key))
+            }
+        };
+        // Defaults cannot fail, and no redirect is followed: what is said goes where the platform team said.
+        let http =
+            reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none()).build();
+        Ok(Self { url, key, form, http: http.unwrap_or_default() })
+    }
+
+    /// Sends one message.
+    pub(crate) async fn send(&self, id: &str, message: &Value, now: Timestamp) -> Result<(), Undelivered> {
+        let body = message.to_string();
+        let mut request = self
+            .http
+            .post(self.url.clone())
+            .header(header::CONTENT_TYPE, self.form.content_type())
+            .header("webhook-id", id)
+            .header("webhook-timestamp", now.as_second().to_string());
+        if let Some(key) = &self.key {
+            let signature = sign(key.expose_secret(), id, now.as_second(), body.as_bytes());
+            request = request.header("webhook-signature", signature);
+        }
+        // The error without the URL, whose path may be a secret.
+        let answer = request.body(body).send().await;
+        let answer = answer.map_err(|error| Undelivered::Later(error.without_url().to_string()))?;
+        match answer.status() {
+            status if status.is_success() => Ok(()),
+            status @ (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) => {
+                Err(Undelivered::Later(format!("the address answers {status}")))
+            }
+            // Credentials and addresses are put right by people; nothing is lost meanwhile.
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND) => {
+                Err(Undelivered::Later(format!("the address answers {status}; is it the right one?")))
+            }
+            status if status.is_client_error() => Err(Undelivered::Never(status)),
+            status => Err(Undelivered::Later(format!("the address answers {status}"))),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Against a real HTTP server that sometimes refuses.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU16, Ordering},
+};
+
+use axum::{Router, extract::State, routing::post};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+use sluice_core::{
+    channel::Target as Runs,
+    decisions::{Kind, Row, Transition},
+};
+use sluice_store::objects::Directory;
+
+use super::*;
+use crate::Form;
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+#[derive(Default)]
+struct Heard {
+    answer: AtomicU16,
+    all: Mutex<Vec<(HeaderMap, Bytes)>>,
+}
+
+impl Heard {
+    fn levels(&self) -> Vec<u64> {
+        let all = self.all.lock().unwrap();
+        all.iter()
+            .map(|(_, body)| {
+                serde_json::from_slice::<Value>(body).unwrap()["data"]["weight"].as_f64().unwrap() as u64
+            })
+            .collect()
+    }
+}
+
+async fn hear(State(heard): State<Arc<Heard>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let answer = StatusCode::from_u16(heard.answer.load(Ordering::Relaxed)).unwrap();
+    if answer.is_success() {
+        heard.all.lock().unwrap().push((headers, body));
+    }
+    answer
+}
+
+struct World {
+    _folder: tempfile::TempDir,
+    store: Arc<BundleStore>,
+    heard: Arc<Heard>,
+    url: url::Url,
+    app: AppId,
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Arc::new(Directory::open(folder.path()).unwrap());
+        let store = Arc::new(BundleStore::open(objects, "fresh").await.unwrap());
+        let heard = Arc::new(Heard { answer: AtomicU16::new(200), ..Heard::default() });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap()).parse().unwrap();
+        let site = Router::new().route("/hook", post(hear)).with_state(Arc::clone(&heard));
+        tokio::spawn(async move { axum::serve(listener, site).await });
+        let app: AppId = "com.example.shop".parse().unwrap();
+        store.claim(&app, "team/shop").await.unwrap();
+        Self { _folder: folder, store, heard, url, app }
+    }
+
+    fn teller(&self, form: Form) -> Teller {
+        let target = Target::new(self.url.clone(), Some(SECRET), form).unwrap();
+        Teller::new(Arc::clone(&self.store), 0, "team/shop", target, Arc::default())
+    }
+
+    /// Weights of a page, in percent.
+    async fn decide(&self, weights: &[u32]) {
+        let mut rows: Vec<Row> = weights.iter().map(|weight| row(weight * 10_000)).collect();
+        let head = self.store.record(&self.app).await.unwrap().unwrap().decisions;
+        let head =
+            self.store.append_decisions(&self.app, head, Timestamp::UNIX_EPOCH, &mut rows).await.unwrap();
+        self.store
+            .update_record(0, &self.app, "team/shop", |record| {
+                record.decisions = head;
+                Ok::<(), ControlError>(())
+            })
+            .await
+            .unwrap();
+    }
+}
+
+fn row(weight: u32) -> Row {
+    let transition = Transition {
+        channel: "production".parse().unwrap(),
+        line: "ios|*".into(),
+        serial: 2,
+        kind: Kind::Advanced,
+        release: Runs::Release("1.1.0".parse().unwrap()),
+        level: 1,
+        weight,
+        reason: String::new(),
+    };
+    Row { sentence: transition.sentence(), transition, numbers: Value::Null }
+}
+
+#[tokio::test]
+async fn everything_is_told_once_in_order_and_signed() {
+    let world = World::new().await;
+    world.decide(&[1]).await;
+    world.teller(Form::CloudEvents).tell().await.unwrap();
+    assert!(world.heard.levels().is_empty(), "what was before is history");
+    world.decide(&[2, 3]).await;
+    world.teller(Form::CloudEvents).tell().await.unwrap();
+    world.decide(&[4]).await;
+    world.heard.answer.store(503, Ordering::Relaxed);
+    let why = world.teller(Form::CloudEvents).tell().await.unwrap_err();
+    assert!(why.contains("503") && !why.contains("hook"), "{why}");
+    world.decide(&[5]).await;
+    world.heard.answer.store(200, Ordering::Relaxed);
+    for _ in 0..2 {
+        world.teller(Form::CloudEvents).tell().await.unwrap();
+    }
+    assert_eq!(world.heard.levels(), [2, 3, 4, 5]);
+
+    let all = world.heard.all.lock().unwrap();
+    for (headers, body) in all.iter() {
+        let header = |name: &str| headers[name].to_str().unwrap();
+        let key = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, &SECRET[6..]).unwrap();
+        let at = header("webhook-timestamp").parse().unwrap();
+        assert_eq!(header("webhook-signature"), crate::signature::sign(&key, header("webhook-id"), at, body));
+        let event: Value = serde_json::from_slice(body).unwrap();
+        assert_eq!((&event["specversion"], &event["id"]), (&"1.0".into(), &header("webhook-id").into()));
+        assert_eq!(event["type"], "dev.sluice.rollout.advanced");
+        assert_eq!(event["subject"], "com.example.shop/production");
+    }
+}
+
+#[tokio::test]
+async fn what_is_never_taken_stops_nothing() {
+    let world = World::new().await;
+    world.teller(Form::Slack).tell().await.unwrap();
+    world.decide(&[1]).await;
+    world.heard.answer.store(400, Ordering::Relaxed);
+    world.teller(Form::Slack).tell().await.unwrap();
+    world.heard.answer.store(200, Ordering::Relaxed);
+    world.decide(&[2]).await;
+    world.teller(Form::Slack).tell().await.unwrap();
+    let all = world.heard.all.lock().unwrap();
+    let [(headers, body)] = all.as_slice() else { panic!("{} messages", all.len()) };
+    assert_eq!(headers["content-type"], "application/json");
+    let text = serde_json::from_slice::<Value>(body).unwrap()["text"].as_str().unwrap().to_owned();
+    assert!(text.contains("com.example.shop") && text.contains("2 %"), "{text}");
+}
+
+#[test]
+fn secrets_are_checked_and_not_shown() {
+    let url: url::Url = "https://hooks.example.org/services/T000/secret-path".parse().unwrap();
+    assert!(Target::new(url.clone(), Some("short"), Form::Slack).is_err());
+    assert!(Target::new(url.clone(), Some("whsec_%%%"), Form::Slack).is_err());
+    let target = Target::new(url, Some(SECRET), Form::Slack).unwrap();
+    let shown = format!("{target:?}");
+    assert!(!shown.contains("secret-path") && !shown.contains("MfKQ"), "{shown}");
+}

@@ -1,0 +1,65 @@
+//! Who is told what becomes of rollouts: the real program, and a listener that is away at first.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
+    sync::mpsc,
+    time::Duration,
+};
+
+use serde_json::Value;
+use sluice_repo::testing::Changes;
+
+use crate::support::{World, channel, phone};
+
+/// Answers every request with 204 and hands over its body.
+fn listen(listener: TcpListener) -> mpsc::Receiver<Value> {
+    let (heard, bodies) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut reader = BufReader::new(stream.unwrap());
+            let mut length = 0;
+            loop {
+                let mut line = String::new();
+                if reader.read_line(&mut line).unwrap() == 0 || line.trim().is_empty() {
+                    break;
+                }
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            let answer = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+            reader.into_inner().write_all(answer).unwrap();
+            if heard.send(serde_json::from_slice(&body).unwrap()).is_err() {
+                return;
+            }
+        }
+    });
+    bodies
+}
+
+#[test]
+fn a_release_that_is_served_is_told() {
+    let world = World::shop();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let server = world.serve_with(&["--notify-url", &url]);
+    phone(1).awaits(&server, "1.1.0");
+    let bodies = listen(listener);
+    world.commit(
+        Changes::new().file("channels/production.yaml", channel("production", "1.2.0", "  public: true\n")),
+    );
+    phone(1).awaits(&server, "1.2.0");
+    let mut told = Vec::new();
+    while told.last() != Some(&"1.2.0".to_owned()) {
+        let event = bodies.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!(
+            (&event["specversion"], &event["type"]),
+            (&"1.0".into(), &"dev.sluice.rollout.completed".into())
+        );
+        told.push(event["data"]["release"].as_str().unwrap().to_owned());
+    }
+    assert!(told.len() <= 3, "{told:?}");
+}
