@@ -54,7 +54,7 @@ fn a_release_that_is_served_is_told() {
     phone(1).awaits(&server, "1.2.0");
     let mut told = Vec::new();
     while told.last() != Some(&"1.2.0".to_owned()) {
-        let event = bodies.recv_timeout(Duration::from_secs(60)).unwrap();
+        let event = bodies.recv_timeout(Duration::from_mins(1)).unwrap();
         assert_eq!(
             (&event["specversion"], &event["type"]),
             (&"1.0".into(), &"dev.sluice.rollout.completed".into())
