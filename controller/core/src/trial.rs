@@ -125,4 +125,12 @@ pub enum Entry {
         /// When.
         at: i64,
     },
+    /// An enrolment ended: the device enrolled in a later level, or asked to be forgotten. What was noted of it before
+    /// counts, and it is at risk no more.
+    Left {
+        /// The level.
+        level: u32,
+        /// Place of the enrolment in its level, from 0.
+        ordinal: u32,
+    },
 }
