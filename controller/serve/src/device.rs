@@ -168,6 +168,7 @@ impl DeviceServer {
             emulator: request.emulator,
             custom_id: checked.custom_id(),
             offered,
+            trial: None,
         });
     }
 

@@ -11,6 +11,7 @@
 //! An event is counted once: by (device, action, version, time of the device), or within a minute when it has no time.
 //! Whatever slips through changes nothing, because an outcome is the first of its kind per device and version.
 
+mod active;
 mod apply;
 mod counters;
 mod damaged;
@@ -28,17 +29,23 @@ pub(crate) mod remembered;
 mod retention;
 mod schema;
 mod sql;
+mod subject;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod transaction;
+pub(crate) mod trials;
 mod types;
 mod writer;
 
 use std::{
     fmt,
     path::Path,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use sluice_core::{
@@ -61,15 +68,18 @@ use self::{
     registry::Registry,
     remembered::Remembered,
     schema::Holder,
+    trials::{Journals, Trials},
     writer::Writer,
 };
 pub use self::{
     error::FleetError,
     ingest::{Choice, Noted, OfferMade, Reported, Segment},
     place::{FleetUrl, InvalidFleetUrl},
+    subject::{EventView, Export, Subject},
+    trials::{EnrolmentView, HORIZON_SECONDS, LevelView, RolloutView, Trial},
     types::{
-        Accepted, ActiveDevices, CheckIn, Declared, DeviceView, Figures, LastOffer, Limits, Offer, Offered,
-        OutcomeCounts, OutcomeView, SESSION_SECONDS,
+        Accepted, ActiveDevices, CheckIn, Declared, DeviceView, Enrolling, Figures, LastOffer, Limits, Offer,
+        Offered, OutcomeCounts, OutcomeView, SESSION_SECONDS,
     },
 };
 
@@ -82,7 +92,6 @@ pub(crate) const MOST_TEXT: usize = 64;
 /// The fleet store.
 pub struct Fleet {
     pub(crate) shared: Arc<Shared>,
-    active: read::ActiveCache,
 }
 
 /// What callers and the writer share.
@@ -90,14 +99,26 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     hot: Hot,
     pub(crate) remembered: Remembered,
+    journals: Journals,
     queue: Queue,
     counters: Counters,
     /// Damaged files that were set aside and are still there.
     damaged_files: u64,
+    /// Since when contacts of devices are taken in without a break, in seconds since 1970.
+    up_since: AtomicI64,
+    /// Until when everything is taken in that others gather.
+    taken_in: AtomicI64,
     clock: Clock,
     custom_id_key: [u8; 32],
     readers: Readers,
     limits: Limits,
+}
+
+impl Shared {
+    /// Contacts were lost, the last one at `until`: whoever stayed away may have been here.
+    fn lose(&self, until: i64) {
+        self.up_since.fetch_max(until, Ordering::Relaxed);
+    }
 }
 
 impl fmt::Debug for Fleet {
@@ -127,7 +148,7 @@ impl Fleet {
         let (holder, now) = (Holder::random(), clock());
         let lock = schema::lock(&place)?;
         let suspect = damaged::is_marked(&place);
-        let (connection, custom_id_key, loaded) = match open(&place, holder, &limits, now, suspect).await {
+        let (connection, opened) = match open(&place, holder, &limits, now, suspect).await {
             Err(damage @ FleetError::Corrupt { .. }) => {
                 damaged::set_aside(&place, damage, now)?;
                 open(&place, holder, &limits, now, false).await?
@@ -143,22 +164,28 @@ impl Fleet {
         let seed = Seed::random();
         let registry = Registry::new(seed);
         let remembered = Remembered::new(seed, limits.remembered_devices);
+        let Opened { custom_id_key, loaded, trials, up_since } = opened;
         loaded.fill(&registry, &remembered, now);
+        let journals = Journals::default();
+        journals.load(&trials);
         let shared = Arc::new(Shared {
             registry,
             hot: Hot::new(seed, limits.cached_devices),
             remembered,
+            journals,
             queue: Queue::new(&limits),
             counters: Counters::default(),
             damaged_files: damaged::kept(&place),
+            up_since: AtomicI64::new(up_since),
+            taken_in: AtomicI64::new(i64::MAX),
             clock,
             custom_id_key,
             readers: Readers::of(&place),
             limits,
         });
-        let writer = Writer::new(Arc::clone(&shared), place, holder, connection, lock);
+        let writer = Writer::new(Arc::clone(&shared), place, holder, connection, trials, lock);
         tokio::spawn(writer.run());
-        Ok(Self { shared, active: read::ActiveCache::default() })
+        Ok(Self { shared })
     }
 
     /// What the decision must know of a device.
@@ -190,7 +217,10 @@ impl Fleet {
     fn changed(&self, check_in: &CheckIn<'_>) {
         let CheckIn { app, device, at, platform, plugin, native, os, running, channel, .. } = *check_in;
         let shared = &*self.shared;
-        let dropped = || _ = shared.counters.dropped_check_ins.fetch_add(1, Ordering::Relaxed);
+        let dropped = || {
+            shared.counters.dropped_check_ins.fetch_add(1, Ordering::Relaxed);
+            shared.lose(at);
+        };
         let Some(app) = shared.registry.app_or_new(app) else { return dropped() };
         let key = Key { app: app.id, device };
         let offered = check_in.offered.map(|offer| {
@@ -213,10 +243,12 @@ impl Fleet {
             emulator: check_in.emulator,
             custom_id: check_in.custom_id.map(|id| hash::keyed_hash(&shared.custom_id_key, id.as_bytes())),
         };
-        if !shared.queue.check_in(Pending { key, at, since, about, runs_known, offered: offered.clone() }) {
+        let trial = check_in.trial.as_ref().map(|enrolling| Box::new(Trial::of(enrolling)));
+        let pending = Pending { key, at, since, about, runs_known, offered: offered.clone(), trial };
+        if !shared.queue.check_in(pending) {
             return dropped();
         }
-        shared.hot.store(key, print, at, runs_known.then_some(running), offered);
+        shared.hot.store(key, print, check_in, runs_known.then_some(running), offered);
     }
 
     /// Tells the store what versions mean, so that events that come before the first offer are understood. To be called
@@ -284,6 +316,12 @@ impl Fleet {
         self.ask(|reply| Job::Unchoose(Key { app, device }, reply)).await
     }
 
+    /// Says that everything is taken in that gateways gathered until `until`, in seconds since 1970. Once anybody said so,
+    /// no silence is judged beyond it; a gateway's contacts may still be on their way.
+    pub(crate) fn taken_in(&self, until: i64) {
+        self.shared.taken_in.store(until, Ordering::Relaxed);
+    }
+
     /// Waits until everything that was handed over before is written.
     pub async fn flush(&self) -> Result<(), FleetError> {
         self.ask(Job::Flush).await
@@ -344,6 +382,14 @@ impl Fleet {
     }
 }
 
+/// What an open store held.
+struct Opened {
+    custom_id_key: [u8; 32],
+    loaded: sql::Loaded,
+    trials: Trials,
+    up_since: i64,
+}
+
 /// Opens a store and reads what is held in memory, of a suspect file everything. When that fails, the store is not open any
 /// more.
 async fn open(
@@ -352,7 +398,7 @@ async fn open(
     limits: &Limits,
     now: i64,
     suspect: bool,
-) -> Result<(Connection, [u8; 32], sql::Loaded), FleetError> {
+) -> Result<(Connection, Opened), FleetError> {
     let opening = |error: sqlx::Error| FleetError::opening(place, &error);
     let mut connection = Connection::open(place, limits).await.map_err(opening)?;
     let read = async {
@@ -360,12 +406,14 @@ async fn open(
             damaged::check(&mut connection, place).await?;
         }
         schema::prepare(&mut connection, place, holder).await?;
-        let key = schema::custom_id_key(&mut connection, rand::random()).await.map_err(opening)?;
+        let custom_id_key = schema::custom_id_key(&mut connection, rand::random()).await.map_err(opening)?;
         let loaded = sql::load(&mut connection, now).await.map_err(opening)?;
-        Ok((key, loaded))
+        let trials = trials::load(&mut connection).await.map_err(opening)?;
+        let up_since = trials::up_since(&mut connection, now).await.map_err(opening)?;
+        Ok(Opened { custom_id_key, loaded, trials, up_since })
     };
     match read.await {
-        Ok((key, loaded)) => Ok((connection, key, loaded)),
+        Ok(opened) => Ok((connection, opened)),
         Err(error) => {
             drop(connection.close().await);
             Err(error)

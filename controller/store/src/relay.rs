@@ -42,6 +42,9 @@ pub use self::{
 
 /// How often segments are looked for.
 const EVERY: Duration = Duration::from_secs(1);
+/// How long a contact may take, in seconds, from a device to the list of segments: a segment that was begun then is written
+/// by now, or its gateway says that it lost what was in it.
+const ON_THE_WAY: i64 = 30;
 /// How often changed device memory is published, in looks.
 const PUBLISH_EVERY: u32 = 2;
 
@@ -49,6 +52,7 @@ const PUBLISH_EVERY: u32 = 2;
 #[derive(Debug)]
 pub struct Relay {
     ingest: Ingest,
+    fleet: Arc<Fleet>,
     publisher: Publisher,
     pending: Arc<AtomicU64>,
     said: Option<String>,
@@ -57,8 +61,11 @@ pub struct Relay {
 impl Relay {
     /// Between a bundle store and the fleet store, whose only writer this process is.
     pub fn new(objects: Arc<dyn Objects>, fleet: Arc<Fleet>) -> Self {
+        // Nothing is, until the first look.
+        fleet.taken_in(i64::MIN);
         Self {
             ingest: Ingest::new(objects.clone(), fleet.clone()),
+            fleet: fleet.clone(),
             publisher: Publisher::new(objects, fleet),
             pending: Arc::default(),
             said: None,
@@ -94,6 +101,9 @@ impl Relay {
         let taken = self.ingest.look(now).await;
         self.pending.store(self.ingest.pending(), Ordering::Relaxed);
         taken.map_err(|e| e.to_string())?;
+        if let Some(at) = self.ingest.listed_all_at() {
+            self.fleet.taken_in(at.as_second() - ON_THE_WAY);
+        }
         if publish {
             self.publisher.publish(self.ingest.taken(), now).await.map_err(|e| e.to_string())?;
         }

@@ -14,11 +14,13 @@ use sluice_core::{
 };
 
 use super::{
+    active::Moves,
     hot::{CONFIRM_SECONDS, Key},
     model::{DeviceRow, EventId, EventRow, FailedRow, First, OutcomeRow, cut},
     queue::Pending,
     registry::{App, KnownVersion},
     sql::OutcomeKey,
+    trials::{Moment, Said},
     types::{Accepted, SESSION_SECONDS},
 };
 
@@ -95,6 +97,32 @@ impl Report {
         self.event.timestamp.filter(|at| at.abs_diff(ours) < BELIEVED.unsigned_abs()).unwrap_or(ours)
     }
 
+    /// When it happened, as far as that is believed. A clock that is far off says nothing.
+    pub(crate) fn when(&self) -> Moment {
+        let ours = self.received.saturating_mul(1000);
+        let happened = match self.event.timestamp {
+            None => Some(self.received),
+            Some(at) if at.abs_diff(ours) < BELIEVED.unsigned_abs() => Some(at.min(ours).div_euclid(1000)),
+            Some(_) => None,
+        };
+        Moment { received: self.received, happened }
+    }
+
+    /// Whether it may say something of a device in a trial.
+    pub(crate) fn concerns_trials(&self) -> bool {
+        let meaning = self.outcome.meaning;
+        let says = matches!(meaning, Meaning::Success | Meaning::Failure(_) | Meaning::Alive)
+            || self.is_ill()
+            || self.is_reset();
+        says && self.event.counts()
+    }
+
+    /// Whether the running app is not well. A launch that timed out is told by the running bundle, and in both arms.
+    fn is_ill(&self) -> bool {
+        let health = self.outcome.meaning == Meaning::Health && ILL.contains(&&*self.event.action);
+        health || self.event.action == "app_launch_timeout"
+    }
+
     fn row(&self) -> EventRow {
         EventRow {
             id: self.id,
@@ -113,6 +141,7 @@ impl Report {
 pub(crate) struct Batch {
     pub(crate) devices: HashMap<Key, DeviceRow>,
     pub(crate) changed_devices: HashSet<Key>,
+    pub(crate) moves: Moves,
     pub(crate) seen: HashMap<EventId, i64>,
     pub(crate) events: Vec<EventRow>,
     pub(crate) outcomes: HashMap<OutcomeKey, OutcomeRow>,
@@ -125,6 +154,7 @@ impl Batch {
     /// Notes a check-in. `self.devices` has what the database has of the device.
     pub(crate) fn check_in(&mut self, pending: &Pending) {
         let Pending { key, at, since, about, offered, .. } = pending;
+        self.moves.before(*key, self.devices.get(key));
         let row = self.devices.entry(*key).or_insert_with(|| DeviceRow::new(*at, about.clone()));
         row.contact(*since, *at);
         row.about = about.clone();
@@ -148,6 +178,7 @@ impl Batch {
         if let Some(row) = self.devices.get_mut(&key)
             && (since.is_some() || at > row.last_seen + SESSION_SECONDS)
         {
+            self.moves.before(key, Some(row));
             row.contact(since, at);
             self.changed_devices.insert(key);
         }
@@ -194,17 +225,24 @@ impl Batch {
         report.app.version(offered)
     }
 
-    /// Takes in a new event. `target` is what [`Batch::target`] said; its outcome is loaded when there is one.
-    pub(crate) fn report(&mut self, report: &Report, target: Option<&KnownVersion>) {
+    /// Whether a version is known to have started on a device.
+    pub(crate) fn has_started(&self, key: &OutcomeKey) -> bool {
+        self.outcomes.get(key).is_some_and(|row| row.success_at.is_some())
+    }
+
+    /// Takes in a new event. `target` is what [`Batch::target`] said; its outcome is loaded when there is one. Returns what
+    /// the event says, also when the same was said before.
+    pub(crate) fn report(&mut self, report: &Report, target: Option<&KnownVersion>) -> Said {
         if report.outcome.meaning == Meaning::ConfigurationFailure {
             self.configuration_failures += 1;
         }
-        let Some(target) = target else { return };
+        let ill = report.is_ill();
+        let Some(target) = target else { return Said { ill, ..Said::default() } };
         let key = (report.key, target.version.to_string());
         let known = self.outcomes.get(&key).cloned();
         let mut row =
             known.clone().unwrap_or(OutcomeRow { evidence: report.event.counts(), ..OutcomeRow::default() });
-        let repeated = note(&mut row, report);
+        let (said, repeated) = note(&mut row, report);
         if known.as_ref() != Some(&row)
             && row != (OutcomeRow { evidence: row.evidence, ..OutcomeRow::default() })
         {
@@ -220,6 +258,7 @@ impl Batch {
         if withheld && self.devices.contains_key(&report.key) {
             self.withhold(report.key, target.digest, report.event.native, report.received);
         }
+        Said { ill, ..said }
     }
 
     fn withhold(&mut self, key: Key, digest: Digest, native: NativeVersion, at: i64) {
@@ -227,8 +266,9 @@ impl Batch {
     }
 }
 
-/// Writes an event into an outcome. True when the deliveries failed often enough to give up.
-fn note(row: &mut OutcomeRow, report: &Report) -> bool {
+/// Writes an event into an outcome. Returns what it says, and whether the deliveries failed often enough to give up.
+fn note(row: &mut OutcomeRow, report: &Report) -> (Said, bool) {
+    let (mut said, mut repeated) = (Said::default(), false);
     let at = report.received;
     let first = |slot: &mut Option<First>| {
         slot.get_or_insert_with(|| First { at, action: cut(&report.event.action, 64).to_owned() });
@@ -236,24 +276,32 @@ fn note(row: &mut OutcomeRow, report: &Report) -> bool {
     match report.outcome.meaning {
         Meaning::TrialStarted => _ = row.trial_at.get_or_insert(at),
         Meaning::Success if report.event.platform == Platform::Electron && row.launch.is_some() => {}
-        Meaning::Success => _ = row.success_at.get_or_insert(at),
-        Meaning::Failure(FailureKind::Start | FailureKind::Activation) => first(&mut row.launch),
+        Meaning::Success => {
+            row.success_at.get_or_insert(at);
+            said.started = true;
+        }
+        Meaning::Failure(FailureKind::Start | FailureKind::Activation) => {
+            first(&mut row.launch);
+            said.launch_failed = true;
+        }
         Meaning::Failure(FailureKind::Delivery) => {
             first(&mut row.install);
-            return row.attempts.add(report.moment());
+            said.install_failed = true;
+            repeated = row.attempts.add(report.moment());
         }
-        Meaning::Weak => return row.attempts.add(report.moment()),
+        Meaning::Weak => repeated = row.attempts.add(report.moment()),
         Meaning::Health if ILL.contains(&&*report.event.action) => first(&mut row.health),
-        Meaning::Alive => _ = confirm(row, at),
+        Meaning::Alive => said.started = confirm(row, at),
         Meaning::Neutral if report.is_reset() => {
             let soon = row.trial_at.is_some_and(|trial| (at - trial) * 1000 <= SUSPICIOUS_RESET);
             if soon && row.success_at.is_none() {
                 first(&mut row.launch);
+                said.launch_failed = true;
             }
         }
         Meaning::Health | Meaning::ConfigurationFailure | Meaning::Resource | Meaning::Neutral => {}
     }
-    false
+    (said, repeated)
 }
 
 fn confirm(row: &mut OutcomeRow, at: i64) -> bool {

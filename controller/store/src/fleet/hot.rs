@@ -11,6 +11,7 @@ use sluice_core::request::DeviceKey;
 use super::{
     hash::Seed,
     registry::KnownVersion,
+    trials::QUIET_SECONDS,
     types::{CheckIn, SESSION_SECONDS},
 };
 
@@ -39,6 +40,10 @@ struct Entry {
     confirm: u32,
     /// Of the running version.
     running: u32,
+    /// Of the trial that it is in; 0 for none.
+    trial: u32,
+    /// When a contact shows for the first time that an enrolled device is not silent; 0 when it has.
+    watch: u32,
     offer: Option<Arc<KnownVersion>>,
 }
 
@@ -86,7 +91,21 @@ impl Hot {
         if let Some(offer) = c.offered {
             hash.write(offer.digest.as_bytes());
         }
+        hash.write_u32(self.trial(c));
         hash.finish()
+    }
+
+    /// The fingerprint of the trial that a check-in speaks of; 0 for none. A network prefix changes with the street.
+    fn trial(&self, c: &CheckIn<'_>) -> u32 {
+        let Some(trial) = &c.trial else { return 0 };
+        let mut hash = self.seed.build_hasher();
+        hash.text(trial.channel);
+        hash.text(trial.line);
+        hash.write_u64(trial.membership.serial);
+        hash.write_u32(trial.membership.level);
+        #[expect(clippy::cast_possible_truncation, reason = "a fingerprint")]
+        let print = hash.finish() as u32;
+        print | 1
     }
 
     /// Compares a check-in with what was written: `None` when it changes nothing, after noting the contact. `touch` is
@@ -110,25 +129,38 @@ impl Hot {
     }
 
     /// Notes what was handed to the writer. `running` is given when it is a version that was ever offered: when it is
-    /// new on the device, the device is looked at again [`CONFIRM_SECONDS`] later.
+    /// new on the device, the device is looked at again [`CONFIRM_SECONDS`] later. So is a device that enrolled, because
+    /// its next contact shows that it is not silent.
     pub(crate) fn store(
         &self,
         key: Key,
         print: u64,
-        at: i64,
+        check_in: &CheckIn<'_>,
         running: Option<&str>,
         offer: Option<Arc<KnownVersion>>,
     ) {
+        let (at, trial) = (check_in.at, self.trial(check_in));
         #[expect(clippy::cast_possible_truncation, reason = "a fingerprint")]
         let running = running.map_or(0, |running| self.seed.hash_one(running) as u32 | 1);
         let mut shard = self.shard(&key);
-        let known = shard.get(&key, self.generation).filter(|entry| entry.running == running);
-        let confirm = match known {
-            Some(entry) if i64::from(entry.confirm) > at => entry.confirm,
-            None if running != 0 => short(at + CONFIRM_SECONDS),
-            _ => 0,
-        };
-        let entry = Entry { print, seen: short(at), written: short(at), confirm, running, offer };
+        let known = shard.get(&key, self.generation);
+        let (mut confirm, mut watch) = (0, 0);
+        match &known {
+            Some(entry) if entry.running == running => {
+                confirm = if i64::from(entry.confirm) > at { entry.confirm } else { 0 };
+            }
+            _ if running != 0 => confirm = short(at + CONFIRM_SECONDS),
+            _ => {}
+        }
+        match &known {
+            _ if trial != 0 && known.as_ref().is_none_or(|entry| entry.trial != trial) => {
+                watch = short(at + QUIET_SECONDS + 1);
+            }
+            Some(entry) if i64::from(entry.watch) > at => watch = entry.watch,
+            _ => {}
+        }
+        let entry =
+            Entry { print, seen: short(at), written: short(at), confirm, running, trial, watch, offer };
         shard.put(key, entry, self.generation);
     }
 
@@ -139,7 +171,9 @@ impl Hot {
         let Some(entry) = shard.get(key, self.generation) else { return Contact::Unknown };
         let seen = i64::from(entry.seen);
         entry.seen = entry.seen.max(short(at));
-        if at > i64::from(entry.written) + SESSION_SECONDS {
+        let watched = entry.watch != 0 && at >= i64::from(entry.watch);
+        if watched || at > i64::from(entry.written) + SESSION_SECONDS {
+            entry.watch = if watched { 0 } else { entry.watch };
             entry.written = short(at);
             return Contact::Write { since: seen };
         }
@@ -191,7 +225,8 @@ impl Entry {
         // A clock that jumped back by more than a session is believed, and the times start again.
         let quiet = (written - SESSION_SECONDS..=written + SESSION_SECONDS).contains(&at)
             && at <= seen + SESSION_SECONDS;
-        if self.print == print && quiet && (self.confirm == 0 || at < i64::from(self.confirm)) {
+        let due = |time: u32| time != 0 && at >= i64::from(time);
+        if self.print == print && quiet && !due(self.confirm) && !due(self.watch) {
             self.seen = self.seen.max(short(at));
             if let Some(offer) = &self.offer {
                 touch(offer);
@@ -229,6 +264,7 @@ fn short(at: i64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::testing::check;
 
     fn key(n: u8) -> Key {
         Key { app: 1, device: DeviceKey::from_bytes([n, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]) }
@@ -240,7 +276,7 @@ mod tests {
         let hot = Hot::new(Seed::random(), SHARDS * 8);
         let known = |n: u8| hot.changed(&key(n), 7, 1_000, |_| {}).is_none();
         for n in 0..100 {
-            hot.store(key(n), 7, 1_000, None, None);
+            hot.store(key(n), 7, &check(1, 1_000, "", None), None, None);
             assert!(known(0), "used all the time, forgotten after {n}");
             assert!(hot.len() <= 8 + 1);
         }
@@ -253,12 +289,12 @@ mod tests {
     fn a_new_version_is_looked_at_again_once() {
         let hot = Hot::new(Seed::random(), 1_000);
         let quiet = |print, at| hot.changed(&key(1), print, at, |_| {}).is_none();
-        hot.store(key(1), 1, 1_000, Some("2.0.0"), None);
+        hot.store(key(1), 1, &check(1, 1_000, "", None), Some("2.0.0"), None);
         assert!(quiet(1, 1_000 + CONFIRM_SECONDS - 1));
         // Another field changes before the time has come: it stays due.
-        hot.store(key(1), 2, 1_010, Some("2.0.0"), None);
+        hot.store(key(1), 2, &check(1, 1_010, "", None), Some("2.0.0"), None);
         assert!(quiet(2, 1_011) && !quiet(2, 1_000 + CONFIRM_SECONDS));
-        hot.store(key(1), 2, 1_000 + CONFIRM_SECONDS, Some("2.0.0"), None);
+        hot.store(key(1), 2, &check(1, 1_000 + CONFIRM_SECONDS, "", None), Some("2.0.0"), None);
         assert!(quiet(2, 1_000 + 2 * CONFIRM_SECONDS));
         assert!(!quiet(2, 1_000 + CONFIRM_SECONDS + SESSION_SECONDS + 1), "a new session");
     }

@@ -17,6 +17,7 @@ use super::{
     model::{About, OverrideRow, cut},
     queue::{Gathered, Job, Pending},
     sql,
+    trials::Trial,
 };
 
 /// What a gateway gathered in a moment.
@@ -32,6 +33,8 @@ pub struct Segment {
     pub choices: Vec<Choice>,
     /// What was offered to anybody, also by check-ins that changed nothing.
     pub offers: Vec<OfferMade>,
+    /// Until when contacts were lost at the gateway, when some were, in seconds since 1970.
+    pub lost: Option<i64>,
 }
 
 /// A bundle was offered, at the latest in this minute.
@@ -70,6 +73,8 @@ pub struct Noted {
     pub custom_id: Option<[u8; 16]>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offered: Option<(String, Digest)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
 }
 
 /// An event, as far as it is kept.
@@ -136,6 +141,7 @@ impl Noted {
             emulator: check_in.emulator,
             custom_id,
             offered: check_in.offered.map(|o| (o.version.to_owned(), *o.digest)),
+            trial: check_in.trial.as_ref().map(Trial::of),
         })
     }
 }
@@ -220,7 +226,10 @@ impl Fleet {
     /// Takes in what a gateway gathered, all of it in one transaction. Says whether it was new: a segment that comes
     /// again changes nothing, also after a crash.
     pub async fn ingest(&self, segment: Segment) -> Result<bool, FleetError> {
-        let Segment { id, check_ins, events, choices, offers } = segment;
+        let Segment { id, check_ins, events, choices, offers, lost } = segment;
+        if let Some(until) = lost {
+            self.shared.lose(until);
+        }
         for OfferMade { app, version, digest, at } in offers {
             if let Some(app) = self.shared.registry.app_or_new(app.as_str()) {
                 let known = self.shared.registry.version_or_new(&app, cut(&version, MOST_TEXT), &digest, at);
@@ -298,6 +307,7 @@ impl Fleet {
             },
             runs_known: app.version(&noted.running).is_some(),
             offered,
+            trial: noted.trial.clone().map(Box::new),
         })
     }
 }

@@ -14,6 +14,8 @@ use super::{
     hot::Key,
     model::{About, OverrideRow},
     registry::KnownVersion,
+    subject::Erasure,
+    trials::{Name, Trial},
     types::{Accepted, Limits},
 };
 
@@ -33,6 +35,7 @@ pub(crate) struct Pending {
     /// What runs is a version that was offered at some time, and not the shipped bundle.
     pub(crate) runs_known: bool,
     pub(crate) offered: Option<Arc<KnownVersion>>,
+    pub(crate) trial: Option<Box<Trial>>,
 }
 
 /// Something whose caller waits for the commit.
@@ -47,6 +50,12 @@ pub(crate) enum Job {
     Ingest(Box<Gathered>, Reply<bool>),
     /// These segments cannot come again.
     Forget(Vec<[u8; 16]>, Reply<()>),
+    /// Nobody enrols in this rollout any more.
+    EndRollout(Name, Reply<()>),
+    /// Forget devices; the answer is how many there were.
+    Erase(Box<Erasure>, Reply<u64>),
+    /// Look for silent devices now; the answer is how many there were.
+    Judge(Reply<u64>),
     /// Write what waits, now.
     Flush(Reply<()>),
     /// Clean up now, whatever the time.
@@ -83,10 +92,13 @@ impl Job {
             Self::Choose(_, reply)
             | Self::Unchoose(_, reply)
             | Self::Forget(_, reply)
+            | Self::EndRollout(_, reply)
             | Self::Flush(reply)
             | Self::Close(reply) => drop(reply.send(Err(error.clone()))),
             Self::Ingest(_, reply) => drop(reply.send(Err(error.clone()))),
-            Self::Cleanup(reply) => drop(reply.send(Err(error.clone()))),
+            Self::Cleanup(reply) | Self::Judge(reply) | Self::Erase(_, reply) => {
+                drop(reply.send(Err(error.clone())));
+            }
         }
     }
 }

@@ -1,9 +1,6 @@
 //! Questions about the fleet, asked by people, status, metrics and garbage collection. None is on a device's path.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeMap;
 
 use super::{
     Fleet,
@@ -11,45 +8,11 @@ use super::{
     hot::Key,
     model::First,
     sql,
-    types::{ActiveDevices, DeviceView, LastOffer, Offered, OutcomeCounts, OutcomeView},
+    types::{DeviceView, LastOffer, Offered, OutcomeCounts, OutcomeView},
 };
 use sluice_core::{digest::Digest, request::DeviceKey};
 
-/// Activity is counted over this many seconds.
-const ACTIVE_SECONDS: i64 = 7 * 24 * 3600;
-
-/// How old a count of active devices may be. It reads the whole table.
-const ACTIVE_CACHED: Duration = Duration::from_mins(1);
-
-/// The last count of active devices.
-#[derive(Default)]
-pub(crate) struct ActiveCache(tokio::sync::Mutex<Option<(Instant, Vec<ActiveDevices>)>>);
-
 impl Fleet {
-    /// Devices that were active in the last seven days per app and channel. The answer may be a minute old.
-    pub async fn active_devices(&self) -> Result<Vec<ActiveDevices>, FleetError> {
-        let mut cache = self.active.0.lock().await;
-        if let Some((at, counts)) = &*cache
-            && at.elapsed() < ACTIVE_CACHED
-        {
-            return Ok(counts.clone());
-        }
-        let active = "SELECT a.name, d.channel, COUNT(*) FROM devices AS d JOIN apps AS a ON a.id = d.app \
-                      WHERE d.last_seen > $1 GROUP BY a.name, d.channel";
-        let since = (self.shared.clock)() - ACTIVE_SECONDS;
-        let mut counts = Vec::new();
-        for row in self.shared.readers.fetch(active, |values| _ = values.add(since)).await? {
-            counts.push(ActiveDevices {
-                app: row.try_get(0)?,
-                channel: row.try_get(1)?,
-                devices: unsigned(row.try_get(2)?),
-            });
-        }
-        counts.sort_unstable_by(|a, b| (&a.app, &a.channel).cmp(&(&b.app, &b.channel)));
-        *cache = Some((Instant::now(), counts.clone()));
-        Ok(counts)
-    }
-
     /// What is known of a device, as far as it is written: see [`Fleet::flush`].
     pub async fn device(&self, app: &str, device: DeviceKey) -> Result<Option<DeviceView>, FleetError> {
         let Some(app) = self.shared.registry.app(app) else { return Ok(None) };

@@ -27,6 +27,8 @@ pub(crate) enum Learned {
     NoOverride,
     /// A bundle failed on it.
     Failed(Failed),
+    /// Nothing is to be remembered of it.
+    Forgotten,
 }
 
 #[derive(Clone, Default)]
@@ -109,6 +111,10 @@ impl Remembered {
             }
             Learned::NoOverride => {
                 memory.channel = None;
+                entry.expires = None;
+            }
+            Learned::Forgotten => {
+                *memory = DeviceMemory::default();
                 entry.expires = None;
             }
             Learned::Failed(failed) => {

@@ -2,6 +2,7 @@
 
 use super::{
     dialect::{Connection, ListStatement, Values},
+    trials,
     types::Limits,
 };
 
@@ -31,6 +32,7 @@ pub(crate) struct Cleanup {
     future: Option<Cursor>,
     device: Option<(i64, Vec<u8>)>,
     outcome: Option<(i64, String, Vec<u8>)>,
+    trials: trials::Cleanup,
 }
 
 type Cursor = (i64, Vec<u8>);
@@ -70,6 +72,9 @@ impl Cleanup {
         let old = now - limits.keep_devices;
         bite.removed += self.devices(connection, limits.bite, old).await?;
         bite.removed += self.outcomes(connection, limits.bite, old).await?;
+        let (removed, more) = self.trials.bite(connection, limits, now).await?;
+        bite.removed += removed;
+        bite.more |= more;
         let old_segments = now - KEEP_SEGMENTS;
         let failed = now - sluice_core::memory::FAILED_FOR_SECONDS;
         bite.removed += delete(connection, "DELETE FROM failed WHERE at <= $1", failed).await?;

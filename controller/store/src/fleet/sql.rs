@@ -343,11 +343,11 @@ impl Loaded {
     }
 }
 
-fn bind_key(key: &Key, values: &mut Values) {
+pub(crate) fn bind_key(key: &Key, values: &mut Values) {
     values.add(i64::from(key.app)).add(&key.device.as_bytes()[..]);
 }
 
-fn key_of(row: &Row, app: usize, device: usize) -> Result<Key> {
+pub(crate) fn key_of(row: &Row, app: usize, device: usize) -> Result<Key> {
     Ok(Key { app: small(row.try_get(app)?)?, device: DeviceKey::from_bytes(sixteen(row.try_get(device)?)?) })
 }
 
@@ -395,10 +395,10 @@ pub(crate) fn digest(bytes: &[u8]) -> Result<Digest> {
     bytes.try_into().map(Digest::from_bytes).map_err(|e| sqlx::Error::Decode(Box::new(e)))
 }
 
-fn sixteen(bytes: &[u8]) -> Result<[u8; 16]> {
+pub(crate) fn sixteen(bytes: &[u8]) -> Result<[u8; 16]> {
     bytes.try_into().map_err(|e| sqlx::Error::Decode(Box::new(e)))
 }
 
-fn small(number: i64) -> Result<u32> {
+pub(crate) fn small(number: i64) -> Result<u32> {
     u32::try_from(number).map_err(|e| sqlx::Error::Decode(Box::new(e)))
 }

@@ -7,6 +7,8 @@ mod counting;
 mod limits;
 mod segments;
 mod sessions;
+mod subjects;
+pub(crate) mod trials;
 
 use std::sync::{
     Arc,
@@ -27,6 +29,11 @@ pub use self::{
     limits::{full_queues_refuse, old_rows_go},
     segments::{segments_count_once, segments_say_what_devices_said},
     sessions::{a_clock_that_goes_back, only_changes_are_written, what_is_remembered_of_devices},
+    subjects::{active_devices_are_counted, devices_are_exported_and_erased},
+    trials::{
+        crowds_are_capped, devices_enrol_once, ended_rollouts_go, journals_tell_what_a_model_tells,
+        reports_fail_enrolments, requests_show_launches, segments_enrol_once, silence_is_judged,
+    },
 };
 use super::{CheckIn, Clock, Fleet, FleetError, Limits, Offer};
 
@@ -97,6 +104,7 @@ pub fn check<'a>(n: u64, at: i64, running: &'a str, offered: Option<(&'a str, &'
         emulator: false,
         custom_id: None,
         offered: offered.map(|(version, digest)| Offer { version, digest }),
+        trial: None,
     }
 }
 

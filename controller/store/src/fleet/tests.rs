@@ -17,6 +17,7 @@ use super::{
 };
 
 mod server;
+mod trials;
 
 struct File(tempfile::TempDir);
 
@@ -78,16 +79,26 @@ macro_rules! conformance {
 conformance!(
     a_clock_that_goes_back,
     active_bundle_is_not_blamed,
+    active_devices_are_counted,
     bursts_count_once,
+    crowds_are_capped,
     deliveries_fail_three_times,
+    devices_are_exported_and_erased,
+    devices_enrol_once,
     duplicates,
+    ended_rollouts_go,
     full_queues_refuse,
+    journals_tell_what_a_model_tells,
     odd_times,
     old_rows_go,
     only_changes_are_written,
     overrides_last,
+    reports_fail_enrolments,
+    requests_show_launches,
     segments_count_once,
+    segments_enrol_once,
     segments_say_what_devices_said,
+    silence_is_judged,
     strangers_and_unknown_names,
     survives_a_restart,
     what_is_remembered_of_devices,
@@ -119,10 +130,10 @@ async fn formats_of_later_releases() {
     fleet.check_in(&check(1, hands.now(), "1.0.0", None));
     fleet.close().await.unwrap();
     // The next release added something that this one can live with.
-    set_meta(&file.path(), "UPDATE meta SET value = '3' WHERE name = 'schema'").await;
+    set_meta(&file.path(), "UPDATE meta SET value = '4' WHERE name = 'schema'").await;
     set_meta(&file.path(), "ALTER TABLE devices ADD COLUMN tomorrow TEXT").await;
     let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-                 VALUES (3, 'tomorrow', 1, x'00', 0)";
+                 VALUES (4, 'tomorrow', 1, x'00', 0)";
     set_meta(&file.path(), later).await;
     let fleet = Fleet::open(&file.path(), hands.clock()).await.unwrap();
     fleet.check_in(&check(1, hands.now(), "1.0.1", None));
@@ -133,7 +144,7 @@ async fn formats_of_later_releases() {
     set_meta(&file.path(), "UPDATE meta SET value = '7' WHERE name IN ('schema', 'readable_by')").await;
     let refused = Fleet::open(&file.path(), hands.clock()).await.unwrap_err();
     assert!(
-        matches!(refused, FleetError::Newer { found: 7, readable_by: 7, understood: 2, .. }),
+        matches!(refused, FleetError::Newer { found: 7, readable_by: 7, understood: 3, .. }),
         "{refused}"
     );
     assert!(refused.to_string().contains("newer release"));

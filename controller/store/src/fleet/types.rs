@@ -1,7 +1,9 @@
 //! What goes into the fleet store and what comes out.
 
+use serde::Serialize;
 use sluice_core::{
     channel::Platform, digest::Digest, ids::Version, memory::DeviceMemory, request::DeviceKey,
+    trial::Membership,
 };
 
 /// Contacts that are at most this far apart belong to one session, in seconds.
@@ -38,6 +40,25 @@ pub struct CheckIn<'a> {
     pub custom_id: Option<&'a str>,
     /// What was offered, when something was.
     pub offered: Option<Offer<'a>>,
+    /// The trial that the device is in, when it is in one.
+    pub trial: Option<Enrolling<'a>>,
+}
+
+/// What a check-in says of the trial of a rollout. The first one in a level enrols the device.
+#[derive(Debug, Clone, Copy)]
+pub struct Enrolling<'a> {
+    /// The channel of the rollout.
+    pub channel: &'a str,
+    /// [`sluice_core::channel::Line::key`].
+    pub line: &'a str,
+    /// The part of the trial that the device is in.
+    pub membership: Membership,
+    /// The version that is rolled out.
+    pub candidate: &'a str,
+    /// When the rollout began, in seconds since 1970.
+    pub started: i64,
+    /// A keyed hash of the network prefix that the device came from. Without one its young neighbours are not counted.
+    pub prefix: Option<u64>,
 }
 
 /// A release that a device was told to download.
@@ -59,7 +80,8 @@ pub enum Accepted {
 }
 
 /// Everything the store knows of one device, for `explain`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct DeviceView {
     /// First contact ever, seconds since 1970.
     pub first_seen: i64,
@@ -90,11 +112,13 @@ pub struct DeviceView {
     /// What became of the versions that this store knows, by version.
     pub outcomes: Vec<OutcomeView>,
     /// What the decision is told of it.
+    #[serde(skip)]
     pub memory: Option<std::sync::Arc<DeviceMemory>>,
 }
 
 /// The newest offer to a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LastOffer {
     /// The version.
     pub version: String,
@@ -105,7 +129,8 @@ pub struct LastOffer {
 }
 
 /// What became of one version on one device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct OutcomeView {
     /// The version.
     pub version: String,
@@ -138,7 +163,7 @@ pub struct OutcomeCounts {
     pub health_failures: u64,
 }
 
-/// Devices that were active in the last seven days.
+/// Devices that were active today or on one of the last seven days.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveDevices {
     /// The app.
@@ -230,6 +255,10 @@ pub struct Limits {
     pub keep_events: i64,
     /// How long devices and their outcomes are kept after the last contact, in seconds.
     pub keep_devices: i64,
+    /// How long the journal and the enrolments of a rollout are kept after its end, in seconds.
+    pub keep_trials: i64,
+    /// Seconds between looks for devices that are silent.
+    pub judge_every: i64,
     /// Rows that one bite of the clean-up looks at.
     pub bite: u32,
     /// Seconds between clean-ups.
@@ -249,6 +278,8 @@ impl Default for Limits {
             keep_neutral: 2 * DAY,
             keep_events: 30 * DAY,
             keep_devices: 400 * DAY,
+            keep_trials: 30 * DAY,
+            judge_every: 10,
             bite: 2_000,
             cleanup_every: 60,
             max_pages: None,

@@ -4,34 +4,36 @@
 //! failure the connection is opened anew by the next batch, which is all the recovery that a full or absent disk needs.
 
 use std::{
-    collections::HashSet,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use sluice_core::memory::Failed;
 use tokio::time::Instant;
 
 use super::{
-    Shared,
-    apply::{Batch, Report},
-    damaged,
+    Shared, damaged,
     dialect::{Connection, PATIENCE, within},
     error::{FleetError, is_damage},
-    hot::{Contact, Key},
-    model::OverrideRow,
     place::Place,
-    queue::{Gathered, Job, Pending, Taken},
+    queue::{Job, Pending, Taken},
     registry::Dirty,
     remembered::Learned,
     retention::Cleanup,
     schema::{self, Holder, Lock},
     sql,
+    transaction::{Done, write},
+    trials::{self, TOLERATED, Trials},
     types::Accepted,
 };
 
 /// Pause between two bites of a clean-up that is not finished.
 const BREATH: Duration = Duration::from_millis(50);
+
+/// What was said so long ago, in seconds, is in the queue if it ever will be.
+const ON_THE_WAY: i64 = 5;
+
+/// How often it is written down that contacts are taken in, in seconds.
+const KEEP_UP_EVERY: i64 = 60;
 
 /// The writer's own state.
 pub(crate) struct Writer {
@@ -40,75 +42,20 @@ pub(crate) struct Writer {
     holder: Holder,
     connection: Option<Connection>,
     cleanup: Cleanup,
+    /// Nothing after a failure: what was committed is read again.
+    trials: Option<Trials>,
+    /// When the queue was last seen empty.
+    drained_at: i64,
+    /// When it was last written down that contacts are taken in.
+    kept_up_at: Option<i64>,
+    /// Since when commits fail.
+    failing_since: Option<i64>,
     /// The file was found damaged, and the next start is told.
     damaged: bool,
-    /// The newest commit failed.
-    failing: bool,
     /// Another process took the store over; nothing is written any more.
     over: bool,
     /// Given back when the writer ends.
     _lock: Lock,
-}
-
-/// What a transaction did, told to memory and callers once it is durable.
-#[derive(Default)]
-struct Done {
-    accepted: Vec<Vec<Accepted>>,
-    /// For each segment whether it was new.
-    ingested: Vec<bool>,
-    learned: Vec<(Key, Learned)>,
-    events_new: u64,
-    events_duplicate: u64,
-    configuration_failures: u64,
-}
-
-impl Done {
-    /// Puts a device on a channel, or takes it off.
-    async fn choose(
-        &mut self,
-        connection: &mut Connection,
-        key: &Key,
-        row: Option<&OverrideRow>,
-    ) -> Result<(), sqlx::Error> {
-        let learned = if let Some(row) = row {
-            sql::write_overrides(connection, std::slice::from_ref(row)).await?;
-            Learned::Override(row.chosen.clone(), row.expires)
-        } else {
-            sql::delete_override(connection, key).await?;
-            Learned::NoOverride
-        };
-        self.learned.push((*key, learned));
-        Ok(())
-    }
-
-    /// What is not an event or a check-in: channels, and which segments are new. Returns the new ones.
-    async fn settle<'j>(
-        &mut self,
-        connection: &mut Connection,
-        jobs: &'j [Job],
-        now: i64,
-    ) -> Result<Vec<&'j Gathered>, sqlx::Error> {
-        let mut gathered = Vec::new();
-        for job in jobs {
-            match job {
-                Job::Choose(row, _) => self.choose(connection, &row.key, Some(row)).await?,
-                Job::Unchoose(key, _) => self.choose(connection, key, None).await?,
-                Job::Ingest(segment, _) => {
-                    let new = sql::admit_segment(connection, &segment.id, now).await?;
-                    self.ingested.push(new);
-                    if new {
-                        for (key, row) in &segment.choices {
-                            self.choose(connection, key, row.as_ref()).await?;
-                        }
-                        gathered.push(&**segment);
-                    }
-                }
-                Job::Forget(ids, _) => sql::forget_segments(connection, ids).await?,
-                Job::Record(..) | Job::Flush(_) | Job::Cleanup(_) | Job::Close(_) => {}
-            }
-        }
-        Ok(gathered)
-    }
 }
 
 impl Writer {
@@ -117,16 +64,21 @@ impl Writer {
         place: Place,
         holder: Holder,
         connection: Connection,
+        trials: Trials,
         lock: Lock,
     ) -> Self {
+        let now = (shared.clock)();
         Self {
             shared,
             place,
             holder,
             connection: Some(connection),
             cleanup: Cleanup::default(),
+            trials: Some(trials),
+            drained_at: now,
+            kept_up_at: None,
+            failing_since: None,
             damaged: false,
-            failing: false,
             over: false,
             _lock: lock,
         }
@@ -134,10 +86,17 @@ impl Writer {
 
     /// Writes until the store is closed.
     pub(crate) async fn run(mut self) {
-        let every = Duration::from_secs(u64::try_from(self.shared.limits.cleanup_every).unwrap_or(60).max(1));
+        let seconds = |n: i64| Duration::from_secs(u64::try_from(n).unwrap_or(60).max(1));
+        let every = seconds(self.shared.limits.cleanup_every);
+        let judge_every = seconds(self.shared.limits.judge_every);
         let mut next = Instant::now() + every;
+        let mut next_judgement = Instant::now() + judge_every;
         loop {
-            let taken = self.shared.queue.take(next.saturating_duration_since(Instant::now())).await;
+            let until = next.min(next_judgement);
+            let taken = self.shared.queue.take(until.saturating_duration_since(Instant::now())).await;
+            if self.shared.queue.lengths() == (0, 0) {
+                self.drained_at = (self.shared.clock)();
+            }
             let closing = self.process(taken).await;
             if let Some(reply) = closing {
                 let end = self.close().await;
@@ -156,6 +115,10 @@ impl Writer {
                 let more = self.clean_up().await;
                 next = Instant::now() + if more { BREATH } else { every };
             }
+            if Instant::now() >= next_judgement {
+                let (_, more) = self.judge().await;
+                next_judgement = Instant::now() + if more { BREATH } else { judge_every };
+            }
         }
     }
 
@@ -163,7 +126,9 @@ impl Writer {
     async fn process(&mut self, taken: Taken) -> Option<super::queue::Reply<()>> {
         let Taken { check_ins, jobs } = taken;
         let dirty = self.shared.registry.take_dirty();
-        let idle = jobs.iter().all(|job| matches!(job, Job::Flush(_) | Job::Close(_) | Job::Cleanup(_)));
+        let waits =
+            |job: &Job| matches!(job, Job::Flush(_) | Job::Close(_) | Job::Cleanup(_) | Job::Judge(_));
+        let idle = jobs.iter().all(waits);
         let result = if idle && check_ins.is_empty() && dirty.is_empty() {
             Ok(Done::default())
         } else {
@@ -172,40 +137,58 @@ impl Writer {
         let counters = &self.shared.counters;
         match result {
             Ok(done) => {
-                if std::mem::take(&mut self.failing) {
+                if let Some(since) = self.failing_since.take() {
                     tracing::info!("the fleet store can write again");
+                    let now = (self.shared.clock)();
+                    if now - since > TOLERATED {
+                        self.shared.lose(now);
+                    }
                 }
                 let Done {
                     accepted,
                     ingested,
+                    erased,
                     learned,
+                    journals,
                     events_new,
                     events_duplicate,
                     configuration_failures,
                 } = done;
                 for (key, learned) in learned {
+                    if matches!(learned, Learned::Forgotten) {
+                        self.shared.hot.forget(&key);
+                    }
                     self.shared.remembered.learn(key, learned);
                 }
+                self.shared.journals.tell(journals);
                 counters.written_check_ins.fetch_add(check_ins.len() as u64, Ordering::Relaxed);
                 counters.events_new.fetch_add(events_new, Ordering::Relaxed);
                 counters.events_duplicate.fetch_add(events_duplicate, Ordering::Relaxed);
                 counters.configuration_failures.fetch_add(configuration_failures, Ordering::Relaxed);
-                self.answer(jobs, accepted, ingested).await
+                self.answer(jobs, accepted, ingested, erased).await
             }
             Err(error) => {
                 if is_damage(&error) && !std::mem::replace(&mut self.damaged, true) {
                     damaged::mark(&self.place);
                 }
                 let error = FleetError::from(error);
-                if self.failing {
+                if self.failing_since.is_some() {
                     tracing::debug!(%error, "the fleet store still cannot write");
                 } else {
                     tracing::warn!(%error, "the fleet store cannot write; reports are answered 503 until it can");
                 }
-                self.failing = true;
+                self.failing_since.get_or_insert((self.shared.clock)());
                 self.shared.registry.give_back(dirty);
                 for pending in &check_ins {
                     self.shared.hot.forget(&pending.key);
+                }
+                // A contact by these was not written either.
+                for job in &jobs {
+                    if let Job::Record(reports, _) = job {
+                        for report in reports {
+                            self.shared.hot.forget(&report.key);
+                        }
+                    }
                 }
                 counters.dropped_check_ins.fetch_add(check_ins.len() as u64, Ordering::Relaxed);
                 let mut closing = None;
@@ -229,17 +212,21 @@ impl Writer {
         jobs: Vec<Job>,
         accepted: Vec<Vec<Accepted>>,
         ingested: Vec<bool>,
+        erased: Vec<u64>,
     ) -> Option<super::queue::Reply<()>> {
         let (mut accepted, mut ingested) = (accepted.into_iter(), ingested.into_iter());
+        let mut erased = erased.into_iter();
         let mut closing = None;
         for job in jobs {
             // A caller that went away does not want the answer.
             match job {
                 Job::Record(_, reply) => drop(reply.send(Ok(accepted.next().unwrap_or_default()))),
                 Job::Ingest(_, reply) => drop(reply.send(Ok(ingested.next().unwrap_or_default()))),
+                Job::Erase(_, reply) => drop(reply.send(Ok(erased.next().unwrap_or_default()))),
                 Job::Choose(_, reply)
                 | Job::Unchoose(_, reply)
                 | Job::Forget(_, reply)
+                | Job::EndRollout(_, reply)
                 | Job::Flush(reply) => drop(reply.send(Ok(()))),
                 Job::Cleanup(reply) => {
                     let before = self.shared.counters.removed_rows.load(Ordering::Relaxed);
@@ -247,6 +234,17 @@ impl Writer {
                     while self.clean_up().await {}
                     let after = self.shared.counters.removed_rows.load(Ordering::Relaxed);
                     drop(reply.send(Ok(after - before)));
+                }
+                Job::Judge(reply) => {
+                    let mut found = 0;
+                    loop {
+                        let (silent, more) = self.judge().await;
+                        found += silent;
+                        if !more {
+                            break;
+                        }
+                    }
+                    drop(reply.send(Ok(found)));
                 }
                 Job::Close(reply) => closing = Some(reply),
             }
@@ -273,20 +271,71 @@ impl Writer {
         dirty: &Dirty,
     ) -> Result<Done, sqlx::Error> {
         let mut connection = self.take_connection().await?;
+        let known = self.trials.take();
         let result = self
             .patiently(async {
+                let mut trials = known_or_read(&self.shared, known, &mut connection).await?;
                 connection.begin().await?;
-                let done = write(&self.shared, &mut connection, check_ins, jobs, dirty).await?;
+                let done = write(&self.shared, &mut connection, &mut trials, check_ins, jobs, dirty).await?;
                 connection.commit().await?;
-                Ok(done)
+                Ok((done, trials))
             })
             .await;
-        match &result {
-            Ok(_) => self.connection = Some(connection),
-            // Rolls back whatever is left. Nothing can be done about a failure to close.
-            Err(_) => drop(self.patiently(connection.close()).await),
+        match result {
+            Ok((done, trials)) => {
+                self.connection = Some(connection);
+                self.trials = Some(trials);
+                Ok(done)
+            }
+            Err(error) => {
+                // Rolls back whatever is left. Nothing can be done about a failure to close.
+                drop(self.patiently(connection.close()).await);
+                Err(error)
+            }
         }
-        result
+    }
+
+    /// One bite of the judgement of silence. Returns how many devices are silent, and whether there is more to do.
+    async fn judge(&mut self) -> (u64, bool) {
+        let now = (self.shared.clock)();
+        let up_since = self.shared.up_since.load(Ordering::Relaxed);
+        let until = (self.drained_at - ON_THE_WAY).min(self.shared.taken_in.load(Ordering::Relaxed));
+        if self.failing_since.is_some() || self.trials.as_ref().is_some_and(|trials| !trials.any_at_all()) {
+            return (0, false);
+        }
+        let Ok(mut connection) = self.take_connection().await else { return (0, false) };
+        let keep_up = self.kept_up_at.is_none_or(|at| now < at || now - at >= KEEP_UP_EVERY);
+        let known = self.trials.take();
+        let result = self
+            .patiently(async {
+                let mut trials = known_or_read(&self.shared, known, &mut connection).await?;
+                connection.begin().await?;
+                let most = self.shared.limits.bite;
+                let judged = trials::judge(&mut connection, &mut trials, up_since, until, most).await?;
+                let news = trials.write(&mut connection).await?;
+                if keep_up {
+                    trials::keep_up(&mut connection, up_since, now).await?;
+                }
+                connection.commit().await?;
+                Ok((judged, news, trials))
+            })
+            .await;
+        match result {
+            Ok((judged, news, trials)) => {
+                self.shared.journals.tell(news);
+                self.connection = Some(connection);
+                self.trials = Some(trials);
+                if keep_up {
+                    self.kept_up_at = Some(now);
+                }
+                (judged.silent, judged.more)
+            }
+            Err(error) => {
+                tracing::warn!(error = %FleetError::from(error), "the fleet store could not look for silent devices");
+                drop(self.patiently(connection.close()).await);
+                (0, false)
+            }
+        }
     }
 
     /// A file answers or fails; a server may do neither.
@@ -340,115 +389,25 @@ impl Writer {
     async fn close(&mut self) -> Result<(), FleetError> {
         let Some(mut connection) = self.connection.take() else { return Ok(()) };
         self.shared.readers.close().await;
+        if self.trials.as_ref().is_some_and(Trials::any_at_all) {
+            let (since, now) = (self.shared.up_since.load(Ordering::Relaxed), (self.shared.clock)());
+            trials::keep_up(&mut connection, since, now).await?;
+        }
         connection.checkpoint().await?;
         connection.close().await.map_err(FleetError::from)
     }
 }
 
-/// Everything of one transaction between its begin and its commit.
-async fn write(
+/// The rollouts as they are, or as they were committed.
+async fn known_or_read(
     shared: &Shared,
+    known: Option<Trials>,
     connection: &mut Connection,
-    check_ins: &[Pending],
-    jobs: &[Job],
-    dirty: &Dirty,
-) -> Result<Done, sqlx::Error> {
-    let mut done = Done::default();
-    sql::write_names(connection, dirty).await?;
-    let gathered = done.settle(connection, jobs, (shared.clock)()).await?;
-    let here =
-        jobs.iter().filter_map(|job| if let Job::Record(reports, _) = job { Some(reports) } else { None });
-    // In the order of the answers; those that came by segments wait for none.
-    let batches: Vec<&Vec<Report>> = here.chain(gathered.iter().map(|segment| &segment.reports)).collect();
-    let records = || batches.iter().copied();
-    let check_ins: Vec<&Pending> =
-        check_ins.iter().chain(gathered.iter().flat_map(|segment| &segment.check_ins)).collect();
-    let mut batch = Batch::default();
-
-    // Which devices: those that checked in, those whose events mean something, and those that came back.
-    let mut contacts = Vec::new();
-    let mut keys: HashSet<_> = check_ins.iter().map(|pending| pending.key).collect();
-    for report in records().flatten() {
-        let contact = shared.hot.contact(&report.key, report.received);
-        if contact != Contact::Nothing || report.speaks() {
-            keys.insert(report.key);
-        }
-        match contact {
-            Contact::Write { since } => contacts.push((report.key, Some(since), report.received)),
-            Contact::Unknown => contacts.push((report.key, None, report.received)),
-            Contact::Nothing => {}
-        }
+) -> Result<Trials, sqlx::Error> {
+    if let Some(known) = known {
+        return Ok(known);
     }
-    batch.devices = sql::devices(connection, &sorted(keys)).await?;
-    for pending in &check_ins {
-        batch.check_in(pending);
-    }
-    for (key, since, at) in contacts {
-        batch.contact(key, since, at);
-    }
-
-    // Which events are new, and whose they are.
-    let ids: HashSet<_> = records().flatten().flat_map(Report::candidates).collect();
-    batch.seen = sql::events(connection, &sorted(ids)).await?;
-    let mut fresh = Vec::new();
-    for reports in records() {
-        let mut accepted = Vec::with_capacity(reports.len());
-        for report in reports {
-            let verdict = batch.admit(report);
-            if verdict == Accepted::New {
-                fresh.push((report, batch.target(report)));
-            }
-            accepted.push(verdict);
-        }
-        done.accepted.push(accepted);
-    }
-
-    // What that says about versions.
-    let mut wanted: HashSet<sql::OutcomeKey> = HashSet::new();
-    let running = |pending: &&Pending| (pending.key, pending.about.running.clone());
-    wanted.extend(check_ins.iter().filter(|pending| pending.runs_known).map(running));
-    wanted.extend(
-        fresh.iter().filter_map(|(report, target)| Some((report.key, target.as_ref()?.version.to_string()))),
-    );
-    batch.outcomes = sql::outcomes(connection, &sorted(wanted)).await?;
-    for pending in check_ins.iter().filter(|pending| pending.runs_known) {
-        batch.confirm(&running(pending), pending.at);
-    }
-    for (report, target) in &fresh {
-        batch.report(report, target.as_deref());
-    }
-
-    let Batch { devices, changed_devices, mut events, outcomes, changed_outcomes, failed, .. } = batch;
-    let mut rows: Vec<_> = changed_devices.iter().filter_map(|key| Some((*key, devices.get(key)?))).collect();
-    rows.sort_unstable_by_key(|(key, _)| *key);
-    sql::write_devices(connection, &rows).await?;
-    events.sort_unstable_by_key(|row| row.id);
-    sql::write_events(connection, &events).await?;
-    let mut rows: Vec<_> = changed_outcomes.iter().filter_map(|key| outcomes.get_key_value(key)).collect();
-    rows.sort_unstable_by_key(|(key, _)| *key);
-    sql::write_outcomes(connection, &rows).await?;
-    let failed: Vec<_> = failed
-        .into_values()
-        .filter(|row| {
-            let failed = Failed { digest: row.digest, native: row.native, at: row.at };
-            let news = !shared.remembered.knows(&row.key, &failed);
-            if news {
-                done.learned.push((row.key, Learned::Failed(failed)));
-            }
-            news
-        })
-        .collect();
-    sql::write_failed(connection, &failed).await?;
-
-    done.events_new = fresh.len() as u64;
-    done.events_duplicate = done.accepted.iter().map(|a| a.len() as u64).sum::<u64>() - done.events_new;
-    done.configuration_failures = batch.configuration_failures;
-    Ok(done)
-}
-
-/// In the order of the table, so that neighbours are read and written together.
-fn sorted<T: Ord>(set: HashSet<T>) -> Vec<T> {
-    let mut list: Vec<T> = set.into_iter().collect();
-    list.sort_unstable();
-    list
+    let trials = trials::load(connection).await?;
+    shared.journals.load(&trials);
+    Ok(trials)
 }

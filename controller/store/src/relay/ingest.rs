@@ -59,6 +59,8 @@ pub struct Ingest {
     taken: Taken,
     pending: u64,
     all_at: Option<Timestamp>,
+    /// The last look at everything that succeeded.
+    listed_all_at: Option<Timestamp>,
 }
 
 impl Ingest {
@@ -72,6 +74,7 @@ impl Ingest {
             taken: Taken::new(),
             pending: 0,
             all_at: None,
+            listed_all_at: None,
         }
     }
 
@@ -84,6 +87,11 @@ impl Ingest {
     /// How many segments the last look found and left.
     pub fn pending(&self) -> u64 {
         self.pending
+    }
+
+    /// When everything that was there was last seen, and taken in.
+    pub(super) fn listed_all_at(&self) -> Option<Timestamp> {
+        self.listed_all_at
     }
 
     pub(super) fn taken(&self) -> &Taken {
@@ -110,6 +118,7 @@ impl Ingest {
         }
         self.pending = 0;
         if all {
+            self.listed_all_at = Some(now);
             self.remove_old(&found, now).await?;
             let every = if found.len() > MANY { MANY_EVERY } else { ALL_EVERY };
             self.all_at = Some(now + every);

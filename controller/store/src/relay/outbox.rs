@@ -5,7 +5,7 @@ use std::{
     fmt, io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -161,6 +161,8 @@ struct Inner {
     own: Own,
     waiting: Mutex<Waiting>,
     wake: Notify,
+    /// Until when contacts were lost; 0 when none were, or it was told.
+    lost: AtomicI64,
     counters: Counters,
 }
 
@@ -196,6 +198,7 @@ impl Outbox {
             own: Own::new(seed),
             waiting: Mutex::default(),
             wake: Notify::new(),
+            lost: AtomicI64::new(0),
             counters: Counters::default(),
             limits,
         };
@@ -276,7 +279,10 @@ impl Outbox {
     /// Notes an update check, when it changed something. Never waits.
     pub fn check_in(&self, check_in: &CheckIn<'_>) {
         let inner = &*self.inner;
-        let dropped = || _ = inner.counters.dropped_check_ins.fetch_add(1, Ordering::Relaxed);
+        let dropped = || {
+            inner.counters.dropped_check_ins.fetch_add(1, Ordering::Relaxed);
+            inner.lost.fetch_max(check_in.at, Ordering::Relaxed);
+        };
         let Some(app) = inner.registry.app_or_new(check_in.app) else { return dropped() };
         // A custom id leaves this process only as its hash. Until the key for that is known it goes without.
         let shared = inner.reader.load();
@@ -306,7 +312,7 @@ impl Outbox {
         }
         // The leader knows which versions there are; here every one but the shipped one may be.
         let running = (seen.running != seen.native).then_some(seen.running);
-        inner.hot.store(key, print, seen.at, running, offered);
+        inner.hot.store(key, print, &seen, running, offered);
     }
 
     /// Writes events. Success means that they are in the bundle store, and that [`Self::memory`] knows at once what they
@@ -433,6 +439,8 @@ impl Outbox {
                     inner.hot.forget(key);
                 }
                 inner.counters.dropped_check_ins.fetch_add(keys.len() as u64, Ordering::Relaxed);
+                // Silence is judged by what the leader knows.
+                inner.lost.fetch_max((inner.clock)(), Ordering::Relaxed);
             }
             for waiter in waiters {
                 // A caller that went away does not want the answer.
@@ -491,6 +499,8 @@ impl Inner {
         segment.id = name.id.into_bytes();
         let dirty = self.registry.take_dirty();
         segment.offers = self.offers(&dirty.versions);
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        segment.lost = (lost != 0).then_some(lost);
         if segment == (Segment { id: segment.id, ..Segment::default() }) {
             return Ok(());
         }
@@ -521,6 +531,7 @@ impl Inner {
                 self.counters.flush_failures.fetch_add(1, Ordering::Relaxed);
                 self.counters.refused_events.fetch_add(events, Ordering::Relaxed);
                 self.registry.give_back(dirty);
+                self.lost.fetch_max(lost, Ordering::Relaxed);
                 if said.replace(error.clone()).is_none() {
                     tracing::warn!(
                         error,

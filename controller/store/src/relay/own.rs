@@ -73,6 +73,7 @@ impl Own {
                     writes.failed.insert(0, Noted { what: failed, number, at });
                     writes.failed.truncate(MOST_FAILED);
                 }
+                Learned::Forgotten => *writes = Writes::default(),
             }
         }
         self.len.store(devices.len(), Ordering::Relaxed);

@@ -24,6 +24,7 @@ enum Line {
     Event(Reported),
     Choice(Choice),
     Offer(OfferMade),
+    Lost(i64),
 }
 
 /// What the name of a segment says.
@@ -83,11 +84,12 @@ pub(super) fn minute(at: Timestamp) -> String {
 
 /// Writes it down.
 pub(super) fn encode(segment: Segment) -> io::Result<Vec<u8>> {
-    let Segment { id: _, check_ins, events, choices, offers } = segment;
+    let Segment { id: _, check_ins, events, choices, offers, lost } = segment;
     let lines = (check_ins.into_iter().map(Line::CheckIn))
         .chain(events.into_iter().map(Line::Event))
         .chain(choices.into_iter().map(Line::Choice))
-        .chain(offers.into_iter().map(Line::Offer));
+        .chain(offers.into_iter().map(Line::Offer))
+        .chain(lost.map(Line::Lost));
     let mut writer = GzEncoder::new(Vec::new(), Compression::fast());
     for line in lines {
         serde_json::to_writer(&mut writer, &line)?;
@@ -107,6 +109,7 @@ pub(super) fn decode(id: Uuid, bytes: &[u8]) -> io::Result<Segment> {
             Ok(Line::Event(reported)) => segment.events.push(reported),
             Ok(Line::Choice(choice)) => segment.choices.push(choice),
             Ok(Line::Offer(offer)) => segment.offers.push(offer),
+            Ok(Line::Lost(until)) => segment.lost = Some(until),
             Err(error) => {
                 // JSON that is none is damage; JSON of another shape is of another release.
                 serde_json::from_str::<serde::de::IgnoredAny>(line)?;
@@ -156,6 +159,7 @@ mod tests {
                 expires: Some(2),
             }],
             offers: Vec::new(),
+            lost: Some(START),
         };
         let bytes = encode(segment.clone()).unwrap();
         assert_eq!(decode(Uuid::from_bytes([3; 16]), &bytes).unwrap(), segment);

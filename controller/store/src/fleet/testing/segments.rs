@@ -29,6 +29,7 @@ fn segment(n: u8, at: i64) -> Segment {
             Choice { app: app(), device: device(3), chosen: None, at, expires: None },
         ],
         offers: vec![OfferMade { app: app(), version: "2.0.0".to_owned(), digest, at: at + 600 }],
+        lost: None,
     }
 }
 

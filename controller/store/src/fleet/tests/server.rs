@@ -6,14 +6,14 @@ use sluice_test_parts::{Postgres, Proxy, until};
 
 use super::*;
 
-const LIMIT: Duration = Duration::from_mins(1);
+pub(super) const LIMIT: Duration = Duration::from_mins(1);
 
 async fn connect(url: &str) -> Result<Fleet, FleetError> {
     Fleet::connect(&url.parse().unwrap(), Hands::default().clock(), Limits::default()).await
 }
 
 /// The same database through a proxy.
-fn through(url: &str, server: &Postgres, proxy: &Proxy) -> String {
+pub(super) fn through(url: &str, server: &Postgres, proxy: &Proxy) -> String {
     url.replace(&server.address().to_string(), &proxy.address().to_string())
 }
 

@@ -1,0 +1,139 @@
+//! One device: everything about it, and nothing any more. And how many there are.
+
+use sluice_core::{
+    memory::OverrideBy,
+    trial::{Arm, Entry, Membership, RolloutId},
+};
+
+use super::{APP, Place, bundle, check, device, event, open, record, reopen};
+use crate::fleet::{CheckIn, Enrolling, Fleet, Subject};
+
+async fn active(fleet: &Fleet) -> Vec<(Option<String>, u64)> {
+    fleet.flush().await.expect("flush");
+    fleet.active_devices().await.expect("a count").into_iter().map(|a| (a.channel, a.devices)).collect()
+}
+
+/// Devices are counted in the channel that answered them last, for a week.
+pub async fn active_devices_are_counted(place: &dyn Place) {
+    let (fleet, hands) = open(place).await;
+    let day = 24 * 3600;
+    let on =
+        |n: u64, channel: Option<&'static str>, at: i64| CheckIn { channel, ..check(n, at, "1.0.0", None) };
+    let count = |name: &str, n: u64| (Some(name.to_owned()), n);
+    for n in 0..10 {
+        fleet.check_in(&on(n, Some("production"), hands.now()));
+    }
+    fleet.check_in(&on(10, None, hands.now()));
+    assert_eq!(active(&fleet).await, [(None, 1), count("production", 10)]);
+    // Three move, one of them twice; one comes again, and is one device.
+    hands.pass(3 * day);
+    for n in 0..3 {
+        fleet.check_in(&on(n, Some("beta"), hands.now()));
+    }
+    fleet.check_in(&on(0, Some("production"), hands.now()));
+    fleet.check_in(&on(5, Some("production"), hands.now()));
+    record(&fleet, vec![event(6, "app_moved_to_foreground", None, None)]).await;
+    assert_eq!(active(&fleet).await, [(None, 1), count("beta", 2), count("production", 8)]);
+    fleet.close().await.expect("close");
+    let fleet = reopen(place, &hands).await;
+    hands.pass(5 * day);
+    assert_eq!(active(&fleet).await, [count("beta", 2), count("production", 3)]);
+    fleet.clean_up().await.expect("clean-up");
+    fleet.check_in(&on(9, Some("production"), hands.now()));
+    assert_eq!(
+        active(&fleet).await,
+        [count("beta", 2), count("production", 4)],
+        "one that was away for long"
+    );
+    assert_eq!(fleet.erase(APP, Subject::Device(device(9))).await.expect("it is erased"), 1);
+    assert_eq!(active(&fleet).await, [count("beta", 2), count("production", 3)]);
+    hands.pass(9 * day);
+    assert_eq!(active(&fleet).await, []);
+}
+
+/// Everything about a device is handed out, and goes when it shall.
+pub async fn devices_are_exported_and_erased(place: &dyn Place) {
+    let (fleet, hands) = open(place).await;
+    let digest = bundle("2.0.0");
+    let rollout = RolloutId {
+        app: APP.parse().expect("an app"),
+        channel: "production".parse().expect("a channel"),
+        line: "*".to_owned(),
+        serial: 1,
+    };
+    let comes = |n: u64| {
+        let trial = Enrolling {
+            channel: "production",
+            line: "*",
+            membership: Membership { serial: 1, level: 0, arm: Arm::Treatment },
+            candidate: "2.0.0",
+            started: hands.now() + 1,
+            prefix: Some(n),
+        };
+        let check = check(n, hands.now(), "1.0.0", Some(("2.0.0", &digest)));
+        fleet.check_in(&CheckIn {
+            custom_id: Some(if n < 2 { "anna" } else { "bert" }),
+            trial: Some(trial),
+            ..check
+        });
+    };
+    (0..4).for_each(comes);
+    for n in 0..4 {
+        record(
+            &fleet,
+            vec![event(n, "set", Some("2.0.0"), Some(5)), event(n, "update_fail", Some("2.0.0"), None)],
+        )
+        .await;
+        fleet
+            .set_channel(APP, device(n), "beta".parse().expect("a channel"), OverrideBy::Support, None)
+            .await
+            .expect("set");
+    }
+    let entries = async |fleet: &Fleet| fleet.journal(&rollout, 0, 100).await.expect("a journal");
+    let before = entries(&fleet).await;
+    assert_eq!(before.len(), 8, "four enrolled, and failed");
+
+    let anna = fleet.export(APP, Subject::CustomId("anna")).await.expect("an export");
+    assert_eq!(anna.len(), 2);
+    let first = anna.iter().find(|export| export.device == hex::encode(device(0).as_bytes()));
+    let text = serde_json::to_value(first).expect("it can be written down");
+    assert_eq!(
+        (text["running"].as_str(), text["offered"]["version"].as_str()),
+        (Some("1.0.0"), Some("2.0.0"))
+    );
+    assert_eq!(
+        (text["outcomes"][0]["trialAt"].as_i64(), text["events"][0]["action"].as_str()),
+        (Some(hands.now()), Some("set"))
+    );
+    assert_eq!(
+        (text["enrolments"][0]["ordinal"].as_i64(), text["enrolments"][0]["failed"][0].as_str()),
+        (Some(0), Some("Launch"))
+    );
+    assert_eq!(text["remembered"]["channel"]["channel"], "beta");
+    assert!(text["customId"].is_string());
+
+    assert_eq!(fleet.erase(APP, Subject::CustomId("anna")).await.expect("they are erased"), 2);
+    assert_eq!(fleet.erase(APP, Subject::CustomId("anna")).await.expect("nothing is left"), 0);
+    assert_eq!(fleet.erase("com.example.unknown", Subject::Device(device(3))).await.expect("nothing"), 0);
+    for n in [0, 1] {
+        assert!(fleet.device(APP, device(n)).await.expect("a view").is_none());
+        assert_eq!(fleet.memory(APP, device(n)), None);
+        assert_eq!(fleet.enrolment(APP, device(n)).await.expect("enrolments"), []);
+    }
+    assert_eq!(fleet.outcome_counts(APP).await.expect("counts")["2.0.0"].trials, 2);
+    assert_eq!(fleet.export(APP, Subject::CustomId("bert")).await.expect("an export").len(), 2);
+    let left = [0, 1].map(|ordinal| Entry::Left { level: 0, ordinal });
+    let after = entries(&fleet).await;
+    assert_eq!(after[..8], before, "what is in the journal names nobody, and stays");
+    let mut last: Vec<_> = after[8..].iter().map(|(_, entry)| entry.clone()).collect();
+    last.sort_by_key(|entry| format!("{entry:?}"));
+    assert_eq!(last, left);
+    // Who comes again is a new device, and its old reports are new as well.
+    assert_eq!(record(&fleet, vec![event(0, "set", Some("2.0.0"), Some(5))]).await, 1);
+    fleet.check_in(&check(0, hands.now(), "1.0.0", None));
+    fleet.close().await.expect("close");
+    let fleet = reopen(place, &hands).await;
+    assert_eq!(fleet.memory(APP, device(0)), None);
+    assert!(fleet.memory(APP, device(2)).is_some());
+    assert!(fleet.device(APP, device(0)).await.expect("a view").is_some());
+}
