@@ -248,11 +248,12 @@ impl Connection {
         }
     }
 
-    /// Before the last connection is closed: moves the log into the file.
+    /// Before the last connection is closed: moves the log into the file, or gives a server's lock free, which it otherwise
+    /// does only when it notices the end.
     pub(crate) async fn checkpoint(&mut self) -> std::result::Result<(), FleetError> {
         match self {
             Self::Sqlite(c) => Ok(c.execute("PRAGMA wal_checkpoint(TRUNCATE)").await.map(drop)?),
-            Self::Postgres(_) => Ok(()),
+            Self::Postgres(c) => Ok(c.execute("SELECT pg_advisory_unlock_all()").await.map(drop)?),
         }
     }
 
