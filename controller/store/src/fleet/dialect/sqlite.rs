@@ -43,6 +43,8 @@ pub(super) fn readers(path: &Path) -> SqlitePool {
         .max_connections(2)
         .min_connections(0)
         .idle_timeout(Duration::from_mins(1))
+        // A file does not go away, and the gate asks often.
+        .test_before_acquire(false)
         .connect_lazy_with(
             options(path)
                 .journal_mode(SqliteJournalMode::Wal)
