@@ -79,7 +79,7 @@ pub use self::{
     trials::{EnrolmentView, HORIZON_SECONDS, LevelView, RolloutView, Trial},
     types::{
         Accepted, ActiveDevices, CheckIn, Declared, DeviceView, Enrolling, Figures, LastOffer, Limits, Offer,
-        Offered, OutcomeCounts, OutcomeView, SESSION_SECONDS,
+        Offered, OutcomeCounts, OutcomeView, SESSION_SECONDS, network_prefix,
     },
 };
 
@@ -243,7 +243,8 @@ impl Fleet {
             emulator: check_in.emulator,
             custom_id: check_in.custom_id.map(|id| hash::keyed_hash(&shared.custom_id_key, id.as_bytes())),
         };
-        let trial = check_in.trial.as_ref().map(|enrolling| Box::new(Trial::of(enrolling)));
+        let trial = |enrolling| Box::new(Trial::of(enrolling, Some(&shared.custom_id_key)));
+        let trial = check_in.trial.as_ref().map(trial);
         let pending = Pending { key, at, since, about, runs_known, offered: offered.clone(), trial };
         if !shared.queue.check_in(pending) {
             return dropped();

@@ -123,7 +123,8 @@ pub struct Choice {
 }
 
 impl Noted {
-    /// A check-in; `custom_id` is the keyed hash of the one it has. Nothing when the app's name is none.
+    /// A check-in; `custom_id` is the keyed hash of the one it has. Of a trial it has no network prefix, see
+    /// [`Trial::of`]. Nothing when the app's name is none.
     pub fn of(check_in: &CheckIn<'_>, since: Option<i64>, custom_id: Option<[u8; 16]>) -> Option<Self> {
         let own = |text: &str| cut(text, MOST_TEXT).to_owned();
         Some(Self {
@@ -141,7 +142,7 @@ impl Noted {
             emulator: check_in.emulator,
             custom_id,
             offered: check_in.offered.map(|o| (o.version.to_owned(), *o.digest)),
-            trial: check_in.trial.as_ref().map(Trial::of),
+            trial: check_in.trial.as_ref().map(|trial| Trial::of(trial, None)),
         })
     }
 }

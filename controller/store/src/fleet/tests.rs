@@ -150,6 +150,30 @@ async fn formats_of_later_releases() {
     assert!(refused.to_string().contains("newer release"));
 }
 
+/// A file of the release before knows no trials, and no counts of active devices.
+#[tokio::test]
+async fn a_file_of_the_release_before() {
+    let (file, hands) = (File::new(), Hands::default());
+    let fleet = Fleet::open(&file.path(), hands.clock()).await.unwrap();
+    for n in 0..3 {
+        let mut check = check(n, hands.now(), "1.0.0", None);
+        check.channel = (n > 0).then_some("production");
+        fleet.check_in(&check);
+    }
+    fleet.close().await.unwrap();
+    for table in ["rollouts", "levels", "enrolments", "journal", "prefixes", "active"] {
+        let drop: String = format!("DROP TABLE {table}");
+        set_meta(&file.path(), drop.leak()).await;
+    }
+    set_meta(&file.path(), "DELETE FROM _sqlx_migrations WHERE version = 3").await;
+    set_meta(&file.path(), "UPDATE meta SET value = '2' WHERE name = 'schema'").await;
+    let fleet = Fleet::open(&file.path(), hands.clock()).await.unwrap();
+    let active = fleet.active_devices().await.unwrap();
+    let active: Vec<_> = active.iter().map(|a| (a.channel.as_deref(), a.devices)).collect();
+    assert_eq!(active, [(None, 1), (Some("production"), 2)]);
+    assert_eq!(fleet.rollouts().await.unwrap(), []);
+}
+
 /// The files beside the store, sorted.
 fn files(file: &File) -> Vec<String> {
     let names =

@@ -25,7 +25,7 @@ pub(crate) use self::{
     silence::{TOLERATED, judge, keep_up, up_since},
     sql::{erase, load},
 };
-use super::{MOST_TEXT, model::cut, types::Enrolling};
+use super::{MOST_TEXT, hash::keyed_hash, model::cut, types::Enrolling};
 
 /// In seconds: how long after its enrolment bad health of a device counts (`evidence-gate` section 2).
 pub const HORIZON_SECONDS: i64 = 30 * 60;
@@ -48,8 +48,12 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// The same, to be kept.
-    pub fn of(enrolling: &Enrolling<'_>) -> Self {
+    /// The same, to be kept: the network prefix as a hash with the key of the installation, and without one not at all.
+    pub(crate) fn of(enrolling: &Enrolling<'_>, key: Option<&[u8; 32]>) -> Self {
+        let hashed = |(prefix, key): (u64, &[u8; 32])| {
+            let hash = keyed_hash(key, &prefix.to_be_bytes());
+            hash[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+        };
         let Enrolling { channel, line, membership, candidate, started, prefix } = *enrolling;
         Self {
             channel: channel.to_owned(),
@@ -57,7 +61,7 @@ impl Trial {
             membership,
             candidate: cut(candidate, MOST_TEXT).to_owned(),
             started,
-            prefix,
+            prefix: prefix.zip(key).map(hashed),
         }
     }
 }

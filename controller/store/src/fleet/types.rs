@@ -1,5 +1,7 @@
 //! What goes into the fleet store and what comes out.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 use sluice_core::{
     channel::Platform, digest::Digest, ids::Version, memory::DeviceMemory, request::DeviceKey,
@@ -57,8 +59,19 @@ pub struct Enrolling<'a> {
     pub candidate: &'a str,
     /// When the rollout began, in seconds since 1970.
     pub started: i64,
-    /// A keyed hash of the network prefix that the device came from. Without one its young neighbours are not counted.
+    /// [`network_prefix`] of the address that the device came from, of which only a keyed hash is kept. Without one its
+    /// young neighbours are not counted.
     pub prefix: Option<u64>,
+}
+
+/// The network that an address belongs to, as a number: its first 24 bits, of version 6 its first 48. Carriers and
+/// companies have more of them, and whoever forges devices has to pay for each.
+pub fn network_prefix(address: IpAddr) -> u64 {
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    match address.to_canonical() {
+        IpAddr::V4(address) => number(&address.octets()[..3]) | 1 << 63,
+        IpAddr::V6(address) => number(&address.octets()[..6]),
+    }
 }
 
 /// A release that a device was told to download.
@@ -284,5 +297,21 @@ impl Default for Limits {
             cleanup_every: 60,
             max_pages: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_share_a_prefix() {
+        let of = |text: &str| network_prefix(text.parse().unwrap());
+        assert_eq!(of("192.0.2.1"), of("192.0.2.254"));
+        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.9"));
+        assert_ne!(of("192.0.2.1"), of("192.0.3.1"));
+        assert_eq!(of("2001:db8:1:1::1"), of("2001:db8:1:ffff::2"));
+        assert_ne!(of("2001:db8:1::1"), of("2001:db8:2::1"));
+        assert_ne!(of("0.0.1.0"), of("::1"), "neither version is taken for the other");
     }
 }

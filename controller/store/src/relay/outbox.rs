@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     fleet::{
-        CheckIn, Choice, Clock, Noted, OfferMade, Reported, Segment,
+        CheckIn, Choice, Clock, Noted, OfferMade, Reported, Segment, Trial,
         hash::{Seed, keyed_hash},
         hot::{Hot, Key},
         registry::{KnownVersion, Registry},
@@ -300,7 +300,8 @@ impl Outbox {
             inner.registry.offered(&known, seen.at);
             known
         });
-        let Some(noted) = Noted::of(&seen, change.since, custom_id) else { return };
+        let Some(mut noted) = Noted::of(&seen, change.since, custom_id) else { return };
+        noted.trial = seen.trial.as_ref().map(|trial| Trial::of(trial, shared.custom_id_key.as_ref()));
         {
             let mut waiting = inner.waiting();
             if waiting.closing || waiting.segment.check_ins.len() >= inner.limits.queued_check_ins {

@@ -2,6 +2,7 @@
 
 mod faults;
 mod sharing;
+mod trials;
 
 use std::{
     collections::BTreeMap,

@@ -152,7 +152,14 @@ async fn an_outage_of_the_store_refuses_and_recovers() {
     }
     let world = World::new();
     let fleet = world.fleet().await;
-    let mut ingest = Ingest::new(in_bucket(minio, &bucket, &minio.endpoint()), fleet.clone());
+    let objects = in_bucket(minio, &bucket, &minio.endpoint());
+    let mut told = Vec::new();
+    for meta in objects.list(segment::FOLDER).await.unwrap() {
+        let (bytes, _) = objects.get(&meta.key).await.unwrap().unwrap();
+        told.extend(segment::decode(uuid::Uuid::nil(), &bytes).unwrap().lost);
+    }
+    assert!(!told.is_empty() && told.iter().all(|at| *at == hands.now()), "contacts were lost: {told:?}");
+    let mut ingest = Ingest::new(objects, fleet.clone());
     ingest.look(Timestamp::now()).await.unwrap();
     let counts = fleet.outcome_counts(APP).await.unwrap();
     assert_eq!(
