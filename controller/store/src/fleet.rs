@@ -92,6 +92,8 @@ pub(crate) const MOST_TEXT: usize = 64;
 /// The fleet store.
 pub struct Fleet {
     pub(crate) shared: Arc<Shared>,
+    /// One question that reads whole tables at a time, so that connections are left for others.
+    long_questions: tokio::sync::Mutex<()>,
 }
 
 /// What callers and the writer share.
@@ -185,7 +187,7 @@ impl Fleet {
         });
         let writer = Writer::new(Arc::clone(&shared), place, holder, connection, trials, lock);
         tokio::spawn(writer.run());
-        Ok(Self { shared })
+        Ok(Self { shared, long_questions: tokio::sync::Mutex::default() })
     }
 
     /// What the decision must know of a device.

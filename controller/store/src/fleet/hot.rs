@@ -263,8 +263,10 @@ fn short(at: i64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use sluice_core::trial::{Arm, Membership};
+
     use super::*;
-    use crate::fleet::testing::check;
+    use crate::fleet::{Enrolling, testing::check};
 
     fn key(n: u8) -> Key {
         Key { app: 1, device: DeviceKey::from_bytes([n, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]) }
@@ -297,5 +299,41 @@ mod tests {
         hot.store(key(1), 2, &check(1, 1_000 + CONFIRM_SECONDS, "", None), Some("2.0.0"), None);
         assert!(quiet(2, 1_000 + 2 * CONFIRM_SECONDS));
         assert!(!quiet(2, 1_000 + CONFIRM_SECONDS + SESSION_SECONDS + 1), "a new session");
+    }
+
+    #[test]
+    fn the_first_contact_after_an_enrolment_is_written_once() {
+        let membership = Membership { serial: 1, level: 0, arm: Arm::Control };
+        let trial = |level, prefix| Enrolling {
+            channel: "production",
+            line: "*",
+            membership: Membership { level, ..membership },
+            candidate: "2.0.0",
+            started: 0,
+            prefix,
+        };
+        let hot = Hot::new(Seed::random(), 1_000);
+        let comes = |at: i64, trial| CheckIn { trial: Some(trial), ..check(1, at, "", None) };
+        // Whether it is written; as the store does it.
+        let written = |check: &CheckIn<'_>| {
+            let print = hot.print(check);
+            let changed = hot.changed(&key(1), print, check.at, |_| {}).is_some();
+            if changed {
+                hot.store(key(1), print, check, None, None);
+            }
+            changed
+        };
+        assert!(written(&comes(1_000, trial(0, None))));
+        assert!(!written(&comes(1_000 + QUIET_SECONDS, trial(0, Some(5)))), "another street");
+        assert!(written(&comes(1_001 + QUIET_SECONDS, trial(0, None))));
+        assert!(!written(&comes(1_500, trial(0, None))));
+        assert!(written(&comes(1_501, trial(1, None))), "the next level");
+        assert_eq!(hot.contact(&key(1), 1_550), Contact::Nothing);
+        assert_eq!(
+            hot.contact(&key(1), 1_600),
+            Contact::Write { since: 1_550 },
+            "a report is a contact as well"
+        );
+        assert!(!written(&comes(1_601, trial(1, None))));
     }
 }

@@ -119,6 +119,7 @@ impl Erasure {
 impl Fleet {
     /// Everything that is kept of a device, or of every device with a custom id.
     pub async fn export(&self, app: &str, subject: Subject<'_>) -> Result<Vec<Export>, FleetError> {
+        let _one = self.long_questions.lock().await;
         self.flush().await?;
         let Some(known) = self.shared.registry.app(app) else { return Ok(Vec::new()) };
         let mut exports = Vec::new();
@@ -144,6 +145,7 @@ impl Fleet {
     /// Forgets a device, or every device with a custom id, durably, and returns how many there were. What journals of
     /// rollouts hold of them stays: it names nobody. A device that asks again is a new one.
     pub async fn erase(&self, app: &str, subject: Subject<'_>) -> Result<u64, FleetError> {
+        let _one = self.long_questions.lock().await;
         self.flush().await?;
         let Some(known) = self.shared.registry.app(app) else { return Ok(0) };
         let keys = self.devices_of(&known, subject).await?;

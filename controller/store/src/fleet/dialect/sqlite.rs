@@ -40,7 +40,7 @@ pub(super) async fn connect(path: &Path, limits: &Limits) -> Result<SqliteConnec
 
 pub(super) fn readers(path: &Path) -> SqlitePool {
     SqlitePoolOptions::new()
-        .max_connections(2)
+        .max_connections(4)
         .min_connections(0)
         .idle_timeout(Duration::from_mins(1))
         // A file does not go away, and the gate asks often.
