@@ -43,7 +43,10 @@ impl ParsedFile {
     pub fn into_entry(self, oid: String) -> Option<FileEntry> {
         let Self { objects, problems, complete } = self;
         let ours = !objects.is_empty() || !problems.is_empty() || !complete;
-        let objects = objects.into_iter().map(Arc::new).collect();
+        // Not collected: that would keep the room of the objects themselves for their pointers, in every file of thousands.
+        let mut shared = Vec::with_capacity(objects.len());
+        shared.extend(objects.into_iter().map(Arc::new));
+        let objects = shared;
         ours.then_some(FileEntry { oid, objects, problems, complete })
     }
 }
