@@ -190,9 +190,13 @@ impl Applied {
         if let Some(known) = known.as_ref().filter(|_| drifted && applied.is_ok()) {
             self.reporter.corrected(known, held.as_deref()).await;
         }
-        // Somebody else wrote it meanwhile.
-        if applied.is_ok() && known.is_none_or(|known| !desired.is(&known)) {
-            self.space.tell_changed();
+        if applied.is_ok() {
+            match known.filter(|known| desired.is(known)) {
+                // What thousands of objects shall be is not kept until the last of them is so.
+                Some(known) => lock(&self.state).documents.found_right(key.id(), &known),
+                // Somebody else wrote it meanwhile.
+                None => self.space.tell_changed(),
+            }
         }
         (key, applied)
     }

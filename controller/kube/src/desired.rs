@@ -7,7 +7,10 @@ use serde_json::{Map, Value, json};
 use sluice_core::inventory::Kind;
 use sluice_crds::{API_VERSION, ChannelSpec, PATH_ANNOTATION, REPOSITORY_LABEL, ReleaseSpec};
 
-use crate::cache::{Body, Held};
+use crate::{
+    cache::{Body, Held},
+    texts::Texts,
+};
 
 /// The label that tools show an object's maker by.
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -17,8 +20,8 @@ const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub(crate) struct Desired {
     /// The namespace that its document names, if it names one.
     pub(crate) namespace: Option<String>,
-    labels: BTreeMap<String, String>,
-    annotations: BTreeMap<String, String>,
+    labels: Texts,
+    annotations: Texts,
     spec: Spec,
 }
 
@@ -45,7 +48,7 @@ impl Desired {
         labels.insert(REPOSITORY_LABEL.into(), repository.to_owned());
         annotations.insert(PATH_ANNOTATION.into(), file.to_owned());
         let namespace = document["metadata"]["namespace"].as_str().map(str::to_owned);
-        Some(Self { namespace, labels, annotations, spec })
+        Some(Self { namespace, labels: Texts::from(&labels), annotations: Texts::from(&annotations), spec })
     }
 
     /// What is sent to the API server. Fields that Git leaves out are written with their defaults, so that they are
@@ -122,7 +125,6 @@ mod tests {
     use sluice_crds::ChannelStatus;
 
     use super::*;
-    use crate::texts::Texts;
 
     fn document() -> Value {
         json!({
