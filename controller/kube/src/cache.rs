@@ -101,7 +101,10 @@ impl Cached for Release {
     const KIND: Kind = Kind::Release;
 
     fn body(self) -> Body {
-        Body::Release(Box::new((self.spec, self.status.unwrap_or_default())))
+        let mut status = self.status.unwrap_or_default();
+        // What is parsed has room for more, and stays for as long as the object.
+        status.conditions.shrink_to_fit();
+        Body::Release(Box::new((self.spec, status)))
     }
 }
 
@@ -109,14 +112,16 @@ impl Cached for Channel {
     const KIND: Kind = Kind::Channel;
 
     fn body(self) -> Body {
-        Body::Channel(Box::new((self.spec, self.status.unwrap_or_default())))
+        let mut status = self.status.unwrap_or_default();
+        status.conditions.shrink_to_fit();
+        status.lines.shrink_to_fit();
+        Body::Channel(Box::new((self.spec, status)))
     }
 }
 
 /// Reads an object of the API.
 pub(crate) fn held<K: Cached>(object: K) -> (String, Held) {
-    let meta = object.meta().clone();
-    let (namespace, held) = with_body(K::KIND, &meta, Body::Unreadable(String::new()));
+    let (namespace, held) = with_body(K::KIND, object.meta(), Body::Unreadable(String::new()));
     (namespace, Held { body: object.body(), ..held })
 }
 
