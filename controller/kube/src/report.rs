@@ -15,7 +15,7 @@ use sluice_core::{
     inventory::{Kind, ObjectId, ObjectKey},
     status::{ChannelStatus, ReleaseStatus, Status, is_ready},
 };
-use sluice_crds::{API_VERSION, PATH_ANNOTATION, common::ConditionStatus};
+use sluice_crds::{API_VERSION, PATH_ANNOTATION, channel, common::ConditionStatus, release};
 use tokio::sync::watch;
 
 use crate::{
@@ -68,6 +68,15 @@ enum Said {
     Channel(Arc<ChannelStatus>),
 }
 
+impl Said {
+    fn id(&self) -> ObjectId<'_> {
+        match self {
+            Self::Release(state) => ObjectId { kind: Kind::Release, name: &state.name },
+            Self::Channel(state) => ObjectId { kind: Kind::Channel, name: &state.name },
+        }
+    }
+}
+
 impl About {
     fn is(&self, other: &Self) -> bool {
         let said = match (&self.said, &other.said) {
@@ -90,6 +99,13 @@ struct Write {
     held: Arc<Held>,
     patch: Value,
     event: Option<Event>,
+}
+
+/// What a sweep writes from.
+struct Sweep<'a> {
+    status: &'a Status,
+    seen: &'a Generations,
+    now: Instant,
 }
 
 /// How a sweep ended.
@@ -156,8 +172,12 @@ impl Reporter {
     }
 
     async fn sweep(&self, status: &Status, seen: &Generations) -> Swept {
-        let writes = self.writes(status, seen);
-        let mut writing = stream::iter(writes).map(|write| self.write(write)).buffer_unordered(AT_ONCE);
+        let sweep = Sweep { status, seen, now: Instant::now() };
+        let releases = status.releases.iter().map(|state| Said::Release(Arc::clone(state)));
+        let channels = status.channels.iter().map(|state| Said::Channel(Arc::clone(state)));
+        let said: Vec<Said> = releases.chain(channels).collect();
+        // What is written is made when its turn comes: for thousands at once it would take more room than all else.
+        let mut writing = stream::iter(said).map(|said| self.show(said, &sweep)).buffer_unordered(AT_ONCE);
         let mut swept = Swept::Done;
         while let Some(written) = writing.next().await {
             match written {
@@ -176,71 +196,83 @@ impl Reporter {
                 }
             }
         }
-        swept
-    }
-
-    /// What differs from what the cluster shows.
-    fn writes(&self, status: &Status, seen: &Generations) -> Vec<Write> {
-        let revision = status.repositories.first().and_then(|r| r.applied_commit.as_deref());
-        let find = |kind: Kind, name: &str| {
-            let id = ObjectId { kind, name };
-            let generation = *seen.get(id)?;
-            Some((self.space.get(id)?, generation))
-        };
-        let mut writes = Vec::new();
         let mut right = lock(&self.right);
-        for state in &status.releases {
-            let Some((held, generation)) = find(Kind::Release, &state.name) else { continue };
-            let about = About { said: Said::Release(Arc::clone(state)), held: Arc::clone(&held), generation };
-            if right.get(held.key.id()).is_some_and(|right| right.is(&about)) {
-                continue;
-            }
-            let Body::Release(body) = &held.body else { continue };
-            if self.can_wait(&held.key, &body.1.conditions, &state.conditions) {
-                continue;
-            }
-            let stamp = Stamp { generation, epoch: self.epoch, handled: held.requested_at() };
-            let after = status::release(state, &body.1, stamp);
-            if let Some(patch) = status::patch(&body.1, &after) {
-                let before = ready_reason(&body.1.conditions);
-                let event = transition(before, &state.conditions, false, None);
-                writes.push(Write { held: Arc::clone(&held), patch, event });
-            } else {
-                right.insert(held.key.id(), about);
-            }
-        }
-        for state in &status.channels {
-            let Some((held, generation)) = find(Kind::Channel, &state.name) else { continue };
-            let about = About { said: Said::Channel(Arc::clone(state)), held: Arc::clone(&held), generation };
-            if right.get(held.key.id()).is_some_and(|right| right.is(&about)) {
-                continue;
-            }
-            let Body::Channel(body) = &held.body else { continue };
-            if self.can_wait(&held.key, &body.1.conditions, &state.conditions) {
-                continue;
-            }
-            let release = |target: &Target| match target {
-                Target::Builtin => None,
-                Target::Release(version) => status.release(&state.app, version),
-            };
-            let digest = |target: &Target| Some(release(target)?.digest?.to_string());
-            let stamp = Stamp { generation, epoch: self.epoch, handled: held.requested_at() };
-            let after = status::channel(state, &body.1, digest, revision, stamp);
-            if let Some(patch) = status::patch(&body.1, &after) {
-                let served = after.release.is_some() && after.release != body.1.release;
-                let new = state.lines.iter().zip(&after.lines).find(|(_, line)| !body.1.lines.contains(line));
-                let related = new.and_then(|(line, _)| release(line.served.as_ref()?));
-                let related = related.map(|release| self.reference(Kind::Release, &release.name));
-                let event = transition(ready_reason(&body.1.conditions), &state.conditions, served, related);
-                writes.push(Write { held: Arc::clone(&held), patch, event });
-            } else {
-                right.insert(held.key.id(), about);
-            }
-        }
         if right.len() > seen.len() {
             right.retain(|id| seen.get(id).is_some());
         }
-        writes
+        swept
+    }
+
+    /// Brings what an object shows in line with what is said of it.
+    async fn show(&self, said: Said, sweep: &Sweep<'_>) -> Result<(), Problem> {
+        match self.differs(said, sweep) {
+            Some(write) => self.write(write).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What differs from what the cluster shows.
+    fn differs(&self, said: Said, sweep: &Sweep<'_>) -> Option<Write> {
+        let id = said.id();
+        let about = About { held: self.space.get(id)?, generation: *sweep.seen.get(id)?, said };
+        let held = Arc::clone(&about.held);
+        if lock(&self.right).get(held.key.id()).is_some_and(|right| right.is(&about)) {
+            return None;
+        }
+        let stamp = Stamp { generation: about.generation, epoch: self.epoch, handled: held.requested_at() };
+        let differs = match (&about.said, &held.body) {
+            (Said::Release(state), Body::Release(body)) => {
+                if self.can_wait(&held.key, &body.1.conditions, &state.conditions, sweep.now) {
+                    return None;
+                }
+                Self::release(state, &body.1, stamp)
+            }
+            (Said::Channel(state), Body::Channel(body)) => {
+                if self.can_wait(&held.key, &body.1.conditions, &state.conditions, sweep.now) {
+                    return None;
+                }
+                self.channel(state, &body.1, sweep.status, stamp)
+            }
+            _ => return None,
+        };
+        let Some((patch, event)) = differs else {
+            lock(&self.right).insert(held.key.id(), about);
+            return None;
+        };
+        Some(Write { held, patch, event })
+    }
+
+    /// What a Release shall show beside `before`.
+    fn release(
+        state: &ReleaseStatus,
+        before: &release::ReleaseStatus,
+        stamp: Stamp<'_>,
+    ) -> Option<(Value, Option<Event>)> {
+        let patch = status::patch(before, &status::release(state, before, stamp))?;
+        Some((patch, transition(ready_reason(&before.conditions), &state.conditions, false, None)))
+    }
+
+    /// The same for a Channel.
+    fn channel(
+        &self,
+        state: &ChannelStatus,
+        before: &channel::ChannelStatus,
+        status: &Status,
+        stamp: Stamp<'_>,
+    ) -> Option<(Value, Option<Event>)> {
+        let revision = status.repositories.first().and_then(|r| r.applied_commit.as_deref());
+        let release = |target: &Target| match target {
+            Target::Builtin => None,
+            Target::Release(version) => status.release(&state.app, version),
+        };
+        let digest = |target: &Target| Some(release(target)?.digest?.to_string());
+        let after = status::channel(state, before, digest, revision, stamp);
+        let patch = status::patch(before, &after)?;
+        let served = after.release.is_some() && after.release != before.release;
+        let new = state.lines.iter().zip(&after.lines).find(|(_, line)| !before.lines.contains(line));
+        let related = new.and_then(|(line, _)| release(line.served.as_ref()?));
+        let related = related.map(|release| self.reference(Kind::Release, &release.name));
+        Some((patch, transition(ready_reason(&before.conditions), &state.conditions, served, related)))
     }
 
     /// An object as Events name it. Not with its resource version, by which no two Events would be of the same object:
@@ -288,6 +320,7 @@ impl Reporter {
         key: &ObjectKey,
         shown: &[sluice_crds::common::Condition],
         state: &[sluice_core::status::Condition],
+        now: Instant,
     ) -> bool {
         let waits = state.iter().any(|c| c.r#type == "Ready" && status::is_waiting(&c.reason));
         let mut waiting = lock(&self.waiting);
@@ -295,7 +328,7 @@ impl Reporter {
             waiting.remove(key);
             return false;
         }
-        waiting.entry(key.clone()).or_insert_with(Instant::now).elapsed() < FIRST
+        now.duration_since(*waiting.entry(key.clone()).or_insert(now)) < FIRST
     }
 
     async fn write(&self, write: Write) -> Result<(), Problem> {
