@@ -173,7 +173,7 @@ impl Resources for Adopted {
             if let Object::Channel(channel) = &located.object {
                 applied.insert((channel.app.clone(), channel.channel.clone()));
             }
-            generations.push((held.key.clone(), held.generation));
+            generations.push((held.key.clone(), held.substance.generation));
             objects.push(Arc::new(located));
         }
         let confirmed = lock(&self.confirmed).clone();

@@ -99,8 +99,9 @@ impl Applied {
                 refused.insert(key, (Code::OtherNamespace, message));
                 continue;
             }
-            let drifted =
-                written.get(&key).is_some_and(|own| held.as_ref().is_none_or(|held| held.generation > *own));
+            let drifted = written
+                .get(&key)
+                .is_some_and(|own| held.as_ref().is_none_or(|held| held.substance.generation > *own));
             if let Some(held) = &held {
                 match held.repository() {
                     Some(owner) if owner == self.repository => {}
@@ -114,7 +115,7 @@ impl Applied {
                     continue;
                 }
                 // A deletion that has begun raises the generation as well.
-                let theirs = drifted && !held.deleting;
+                let theirs = drifted && !held.substance.deleting;
                 let truce = fights
                     .truce(&key, now)
                     .or_else(|| if theirs { fights.corrected(&key, now) } else { None });
@@ -165,7 +166,7 @@ impl Applied {
     /// Applies one object.
     async fn apply(&self, work: Work) -> (ObjectKey, Result<(), Problem>) {
         let Work { key, desired, held, drifted } = work;
-        if held.as_ref().is_some_and(|held| held.deleting) {
+        if held.as_ref().is_some_and(|held| held.substance.deleting) {
             let gone = "it is being deleted; it is applied again when it is gone".to_owned();
             return (key, Err(Problem::Refused(Code::ApplyRejected, gone)));
         }
@@ -182,7 +183,7 @@ impl Applied {
         let applied = applied.map(|held| {
             // An answer that is not what was sent comes from a webhook that changes what it admits: the next
             // correction is one of a fight, or it would go on without a pause.
-            let own = held.generation - i64::from(!desired.is(&held));
+            let own = held.substance.generation - i64::from(!desired.is(&held));
             lock(&self.state).written.insert(key.clone(), own);
             self.cache.wrote(&self.objects.namespace, held);
         });
@@ -218,12 +219,16 @@ impl Applied {
         while let Some((deleted, held)) = deletions.next().await {
             match deleted {
                 Ok(()) => {
-                    self.cache.forget(&self.objects.namespace, &held.key, &held.uid);
+                    self.cache.forget(&self.objects.namespace, &held.key, &held.substance.uid);
                     gone.push(held.key.clone());
                 }
                 Err(Problem::Refused(_, message) | Problem::Away(message)) => {
-                    let file =
-                        held.annotations.get(sluice_crds::PATH_ANNOTATION).unwrap_or_default().to_owned();
+                    let file = held
+                        .substance
+                        .annotations
+                        .get(sluice_crds::PATH_ANNOTATION)
+                        .unwrap_or_default()
+                        .to_owned();
                     let at = Location { file, line: 0, column: 0 };
                     let message = format!("{} could not be deleted from the cluster: {message}", held.key);
                     problems.push(Diagnostic::new(Code::ApplyForbidden, at, message));
@@ -328,7 +333,8 @@ impl Resources for Applied {
             let at = held.get(&key.id()).map(|located| located.at.clone()).unwrap_or_default();
             problems.push(Diagnostic::new(code, at, message));
         }
-        self.reporter.saw(held.keys().filter_map(|id| Some((*id, self.space.get(*id)?.generation))));
+        self.reporter
+            .saw(held.keys().filter_map(|id| Some((*id, self.space.get(*id)?.substance.generation))));
         Ok(InForce { objects, problems, gone: gone.into_iter().collect() })
     }
 

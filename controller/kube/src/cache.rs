@@ -4,7 +4,7 @@
 //! ([`Cache::wrote`]), so that the next look never sees an older state than its own.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -28,15 +28,22 @@ use crate::{by_object::ByObject, problem::Problem, terms::Terms, texts::Texts};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Held {
     pub(crate) key: ObjectKey,
-    pub(crate) uid: String,
     pub(crate) resource_version: String,
+    pub(crate) substance: Arc<Substance>,
+    /// Who wrote a field of the spec last, by field manager.
+    pub(crate) writer: Option<String>,
+    pub(crate) body: Body,
+}
+
+/// What of an object matters to what is in force: all but its status. The spec is told by its generation. Versions of an
+/// object that only differ in their status share it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Substance {
+    pub(crate) uid: String,
     pub(crate) generation: i64,
     pub(crate) deleting: bool,
     pub(crate) labels: Texts,
     pub(crate) annotations: Texts,
-    /// Who wrote a field of the spec last, by field manager.
-    pub(crate) writer: Option<String>,
-    pub(crate) body: Body,
 }
 
 /// Spec and status.
@@ -51,7 +58,7 @@ pub(crate) enum Body {
 impl Held {
     /// The Repository that it is applied for.
     pub(crate) fn repository(&self) -> Option<&str> {
-        self.labels.get(REPOSITORY_LABEL)
+        self.substance.labels.get(REPOSITORY_LABEL)
     }
 
     /// The term of the leader that wrote its status.
@@ -65,13 +72,7 @@ impl Held {
 
     /// The value that asks for a reconcile.
     pub(crate) fn requested_at(&self) -> Option<&str> {
-        REQUESTS.into_iter().find_map(|key| self.annotations.get(key))
-    }
-
-    /// Whether more than the status is another one.
-    pub(crate) fn differs_in_substance(&self, other: &Self) -> bool {
-        (self.generation, self.deleting, &self.uid, &self.labels, &self.annotations)
-            != (other.generation, other.deleting, &other.uid, &other.labels, &other.annotations)
+        REQUESTS.into_iter().find_map(|key| self.substance.annotations.get(key))
     }
 }
 
@@ -134,14 +135,17 @@ pub(crate) fn with_body(kind: Kind, meta: &kube::core::ObjectMeta, body: Body) -
         .filter(|entry| entry.subresource.as_deref().unwrap_or_default().is_empty())
         .max_by(|a, b| a.time.as_ref().map(|t| t.0).cmp(&b.time.as_ref().map(|t| t.0)))
         .and_then(|entry| entry.manager.clone());
-    let held = Held {
-        key: ObjectKey { kind, name: meta.name.clone().unwrap_or_default() },
+    let substance = Substance {
         uid: meta.uid.clone().unwrap_or_default(),
-        resource_version: meta.resource_version.clone().unwrap_or_default(),
         generation: meta.generation.unwrap_or_default(),
         deleting: meta.deletion_timestamp.is_some(),
         labels: meta.labels.as_ref().map(Texts::from).unwrap_or_default(),
         annotations: meta.annotations.as_ref().map(Texts::from).unwrap_or_default(),
+    };
+    let held = Held {
+        key: ObjectKey { kind, name: meta.name.clone().unwrap_or_default() },
+        resource_version: meta.resource_version.clone().unwrap_or_default(),
+        substance: Arc::new(substance),
         writer,
         body,
     };
@@ -214,13 +218,17 @@ impl Namespace {
     }
 
     /// Puts an object in its place, unless a later version of it is there. Says whether its substance is new.
-    fn put(&self, held: Held) -> Option<bool> {
+    fn put(&self, mut held: Held) -> Option<bool> {
         let mut objects = lock(&self.objects);
         let known = objects.get(held.key.id());
-        if known.is_some_and(|known| known.uid == held.uid && is_later(known, &held)) {
+        if known.is_some_and(|known| known.substance.uid == held.substance.uid && is_later(known, &held)) {
             return None;
         }
-        let matters = known.is_none_or(|known| known.differs_in_substance(&held));
+        let same = known.filter(|known| known.substance == held.substance);
+        let matters = same.is_none();
+        if let Some(known) = same {
+            held.substance = Arc::clone(&known.substance);
+        }
         let held = Arc::new(held);
         objects.insert(held.key.id(), Arc::clone(&held));
         Some(matters)
@@ -300,7 +308,7 @@ impl Cache {
     pub(crate) fn forget(&self, namespace: &str, key: &ObjectKey, uid: &str) {
         let space = self.namespace(namespace);
         let mut objects = lock(&space.objects);
-        if objects.get(key.id()).is_some_and(|known| known.uid == uid) {
+        if objects.get(key.id()).is_some_and(|known| known.substance.uid == uid) {
             objects.remove(key.id());
             drop(objects);
             space.tell_changed();
@@ -308,18 +316,25 @@ impl Cache {
         }
     }
 
-    /// A list of everything of one kind has come: what is not in `seen` is gone.
-    pub(crate) fn listed(&self, kind: Kind, seen: &HashMap<(String, String), String>) {
-        let spaces: Vec<(String, Arc<Namespace>)> =
-            lock(&self.namespaces).iter().map(|(name, space)| (name.clone(), Arc::clone(space))).collect();
+    /// A list of one kind has come, of one namespace or all: what is not in `seen` is gone.
+    pub(crate) fn listed(&self, kind: Kind, only: Option<&str>, seen: &HashSet<(String, String)>) {
+        let spaces: Vec<(String, Arc<Namespace>)> = lock(&self.namespaces)
+            .iter()
+            .filter(|(name, _)| only.is_none_or(|only| only == *name))
+            .map(|(name, space)| (name.clone(), Arc::clone(space)))
+            .collect();
         for (name, space) in spaces {
             let gone = space.all().into_iter().filter(|held| {
-                held.key.kind == kind && !seen.contains_key(&(name.clone(), held.key.name.clone()))
+                held.key.kind == kind && !seen.contains(&(name.clone(), held.key.name.clone()))
             });
             for held in gone {
-                self.forget(&name, &held.key, &held.uid);
+                self.forget(&name, &held.key, &held.substance.uid);
             }
         }
+    }
+
+    /// Everything of one kind was listed.
+    pub(crate) fn listed_all(&self, kind: Kind) {
         if !self.synced[slot(kind)].swap(true, Ordering::AcqRel) {
             self.wake();
         }
@@ -408,15 +423,16 @@ mod tests {
 
     use super::*;
 
+    fn substance(uid: &str) -> Substance {
+        let (labels, annotations) = (Texts::default(), Texts::default());
+        Substance { uid: uid.into(), generation: 1, deleting: false, labels, annotations }
+    }
+
     fn object(version: &str, generation: i64) -> Held {
         Held {
             key: ObjectKey { kind: Kind::Channel, name: "c".into() },
-            uid: "u".into(),
             resource_version: version.into(),
-            generation,
-            deleting: false,
-            labels: Texts::default(),
-            annotations: Texts::default(),
+            substance: Arc::new(Substance { generation, ..substance("u") }),
             writer: None,
             body: Body::Unreadable(String::new()),
         }
@@ -429,16 +445,20 @@ mod tests {
         cache.note("n", object("10", 2));
         cache.note("n", object("9", 1));
         let held = cache.namespace("n").get(object("", 0).key.id()).unwrap();
-        assert_eq!(held.generation, 2);
+        assert_eq!(held.substance.generation, 2);
         // An object that was deleted and made again has a history of its own.
-        cache.note("n", Held { uid: "v".into(), ..object("3", 1) });
-        assert_eq!(cache.namespace("n").get(held.key.id()).unwrap().uid, "v");
+        cache.note("n", Held { substance: Arc::new(substance("v")), ..object("3", 1) });
+        assert_eq!(cache.namespace("n").get(held.key.id()).unwrap().substance.uid, "v");
         cache.forget("n", &held.key, "u");
         assert!(cache.namespace("n").get(held.key.id()).is_some());
-        cache.listed(Kind::Release, &HashMap::new());
+        cache.listed(Kind::Release, None, &HashSet::new());
+        cache.listed(Kind::Channel, Some("m"), &HashSet::new());
         assert!(cache.namespace("n").get(held.key.id()).is_some());
-        cache.listed(Kind::Channel, &HashMap::new());
+        cache.listed(Kind::Channel, Some("n"), &HashSet::new());
         assert!(cache.namespace("n").get(held.key.id()).is_none());
+        assert!(!cache.is_synced());
+        cache.listed_all(Kind::Release);
+        cache.listed_all(Kind::Channel);
         assert!(cache.is_synced());
     }
 
@@ -472,7 +492,7 @@ mod tests {
         assert!(is_due(&changes));
         let writing = space.write(&key);
         cache.note("n", object("3", 3));
-        assert_eq!(writing.answered().unwrap().generation, 3);
+        assert_eq!(writing.answered().unwrap().substance.generation, 3);
         assert!(!is_due(&changes));
     }
 }

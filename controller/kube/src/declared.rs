@@ -14,7 +14,7 @@ use sluice_repo::{Mirror, Reader};
 
 use crate::{
     by_object::ByObject,
-    cache::{Body, Held, Namespace},
+    cache::{Body, Held, Namespace, Substance},
     desired::Desired,
 };
 
@@ -36,8 +36,8 @@ struct Document {
 enum Is {
     /// This is what the object shall be.
     Read(Arc<Desired>),
-    /// This object was found to be so.
-    Right(Arc<Held>),
+    /// The object was found to be so.
+    Right(Arc<Substance>),
 }
 
 /// The objects that count, by kind and name.
@@ -63,9 +63,9 @@ impl Documents {
     }
 
     /// Notes that an object is as it shall be.
-    pub(crate) fn found_right(&mut self, id: ObjectId<'_>, held: &Arc<Held>) {
+    pub(crate) fn found_right(&mut self, id: ObjectId<'_>, held: &Held) {
         if let Some(document) = self.0.get_mut(id) {
-            document.is = Is::Right(Arc::clone(held));
+            document.is = Is::Right(Arc::clone(&held.substance));
         }
     }
 
@@ -93,8 +93,7 @@ impl Documents {
             match known {
                 Some(Document { is: Is::Read(_), .. }) => {}
                 Some(Document { path, oid, line, is: Is::Right(right) }) => match space.get(*id) {
-                    Some(held) if Arc::ptr_eq(right, &held) => {}
-                    Some(held) if !right.differs_in_substance(&held) => *right = held,
+                    Some(held) if *right == held.substance => {}
                     _ => want(path, oid, located.stale, *id, *line),
                 },
                 None if located.stale => {}

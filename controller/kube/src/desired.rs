@@ -8,7 +8,7 @@ use sluice_core::inventory::Kind;
 use sluice_crds::{API_VERSION, ChannelSpec, PATH_ANNOTATION, REPOSITORY_LABEL, ReleaseSpec};
 
 use crate::{
-    cache::{Body, Held},
+    cache::{Body, Held, Substance},
     texts::Texts,
 };
 
@@ -76,9 +76,8 @@ impl Desired {
             (Spec::Channel(spec), Body::Channel(body)) => **spec == body.0,
             _ => false,
         };
-        same && !held.deleting
-            && held.labels.contain(&self.labels)
-            && held.annotations.contain(&self.annotations)
+        let Substance { deleting, labels, annotations, .. } = &*held.substance;
+        same && !deleting && labels.contain(&self.labels) && annotations.contain(&self.annotations)
     }
 
     /// A merge patch that takes out of `held` what Git does not have, and that applying leaves because somebody else
@@ -121,6 +120,8 @@ fn value<T: Serialize>(spec: &T) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use sluice_core::inventory::ObjectKey;
     use sluice_crds::ChannelStatus;
 
@@ -149,12 +150,14 @@ mod tests {
         };
         Held {
             key: ObjectKey { kind: Kind::Channel, name: "c".into() },
-            uid: "u".into(),
             resource_version: "1".into(),
-            generation: 1,
-            deleting: false,
-            labels: texts("labels"),
-            annotations: texts("annotations"),
+            substance: Arc::new(Substance {
+                uid: "u".into(),
+                generation: 1,
+                deleting: false,
+                labels: texts("labels"),
+                annotations: texts("annotations"),
+            }),
             writer: None,
             body: Body::Channel(Box::new((serde_json::from_value(spec).unwrap(), ChannelStatus::default()))),
         }
@@ -169,7 +172,8 @@ mod tests {
         let same = held(&patch, &json!({}));
         assert!(desired.is(&same));
         assert_eq!(desired.without_additions(&same), None);
-        assert!(!desired.is(&Held { deleting: true, ..same }));
+        let deleting = Substance { deleting: true, ..Substance::clone(&same.substance) };
+        assert!(!desired.is(&Held { substance: Arc::new(deleting), ..same }));
     }
 
     #[test]

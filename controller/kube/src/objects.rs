@@ -98,7 +98,7 @@ impl Objects {
 
     /// Deletes exactly the object that is known, not one that somebody made since under its name.
     pub(crate) async fn delete(&self, held: &Held) -> Result<(), Problem> {
-        let preconditions = Preconditions { uid: Some(held.uid.clone()), resource_version: None };
+        let preconditions = Preconditions { uid: Some(held.substance.uid.clone()), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let name = &held.key.name;
         let deleted = match held.key.kind {

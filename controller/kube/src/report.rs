@@ -295,7 +295,7 @@ impl Reporter {
             (Some(_), Some(writer)) => format!("field manager `{writer}` changed it"),
             (Some(_), None) => "it was changed".to_owned(),
         };
-        let file = held.annotations.get(PATH_ANNOTATION).unwrap_or("its file");
+        let file = held.substance.annotations.get(PATH_ANNOTATION).unwrap_or("its file");
         let note =
             format!("{what} behind Git's back, and is again what Git says; to change it, change {file}");
         let event = Event {
@@ -309,7 +309,7 @@ impl Reporter {
     }
 
     async fn publish(&self, event: &Event, held: &Held) {
-        let uid = Some(held.uid.clone());
+        let uid = Some(held.substance.uid.clone());
         let reference = ObjectReference { uid, ..self.reference(held.key.kind, &held.key.name) };
         publish(&self.recorder, event, &reference).await;
     }

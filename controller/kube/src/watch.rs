@@ -1,6 +1,6 @@
 //! Keeps the [`Cache`] up to date.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use backon::ExponentialBuilder;
 use futures::{Stream, StreamExt as _, stream};
@@ -33,17 +33,24 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// The namespace of each part; `None`: all of them.
+    fn parts(&self) -> Vec<Option<&str>> {
+        match self {
+            Self::Cluster => vec![None],
+            Self::Namespaces(names) => names.iter().map(|name| Some(name.as_str())).collect(),
+        }
+    }
+
     /// A handle on each part of the scope.
     pub(crate) fn apis<K>(&self, client: &Client) -> Vec<Api<K>>
     where
         K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
     {
-        match self {
-            Self::Cluster => vec![Api::all(client.clone())],
-            Self::Namespaces(names) => {
-                names.iter().map(|name| Api::namespaced(client.clone(), name)).collect()
-            }
-        }
+        let handle = |namespace: Option<&str>| match namespace {
+            None => Api::all(client.clone()),
+            Some(name) => Api::namespaced(client.clone(), name),
+        };
+        self.parts().into_iter().map(handle).collect()
     }
 }
 
@@ -81,35 +88,34 @@ fn backoff() -> impl Backoff {
 /// Watches one kind until the returned future is dropped.
 pub(crate) async fn watch<K: Cached>(client: Client, scope: Scope, cache: Arc<Cache>) {
     let mut events = events::<K>(&client, &scope);
-    let mut parts = scope.apis::<K>(&client).len();
-    let mut done = vec![false; parts];
-    let mut seen: Vec<HashMap<(String, String), String>> = vec![HashMap::new(); parts];
+    let parts = scope.parts();
+    let mut done = vec![false; parts.len()];
+    // What the list of a part has shown until its end: all else of that part is gone.
+    let mut seen: Vec<HashSet<(String, String)>> = vec![HashSet::new(); parts.len()];
     while let Some((part, event)) = events.next().await {
         match event {
             Ok(Event::Init) => seen[part].clear(),
             Ok(Event::InitApply(object)) => {
                 let (namespace, held) = read(object);
-                seen[part].insert((namespace.clone(), held.key.name.clone()), held.uid.clone());
+                seen[part].insert((namespace.clone(), held.key.name.clone()));
                 cache.note(&namespace, held);
             }
             Ok(Event::InitDone) => {
-                parts -= usize::from(!std::mem::replace(&mut done[part], true));
-                if parts == 0 {
-                    let all = seen.iter().flatten().map(|(key, uid)| (key.clone(), uid.clone())).collect();
-                    cache.listed(K::KIND, &all);
+                cache.listed(K::KIND, parts[part], &std::mem::take(&mut seen[part]));
+                done[part] = true;
+                if done.iter().all(|done| *done) {
+                    cache.listed_all(K::KIND);
                 }
             }
             Ok(Event::Apply(object)) => {
                 let (namespace, held) = read(object);
-                seen[part].insert((namespace.clone(), held.key.name.clone()), held.uid.clone());
                 cache.well(K::KIND);
                 cache.note(&namespace, held);
             }
             Ok(Event::Delete(object)) => {
                 let (namespace, held) = read(object);
-                seen[part].remove(&(namespace.clone(), held.key.name.clone()));
                 cache.well(K::KIND);
-                cache.forget(&namespace, &held.key, &held.uid);
+                cache.forget(&namespace, &held.key, &held.substance.uid);
             }
             Err(error) => cache.unwell(K::KIND, problem(&error)),
         }
