@@ -126,7 +126,7 @@ pub struct Located {
     /// It was not readable in this commit and stands as it was in an earlier one.
     #[serde(default)]
     pub stale: bool,
-    /// This file had the name in the commit before: of two documents of one name, it keeps it.
+    /// This file has the name: of two documents of one name in a later commit, it keeps it.
     #[serde(default)]
     pub held: bool,
     /// Why it could not be put into force: it then stays as it was last served.
@@ -198,52 +198,65 @@ impl Inventory {
     ///
     /// An incomplete file keeps the objects that it declared before and that no file declares now.
     pub fn step(&self, commit: String, parser: String, mut files: FileEntries) -> Step {
-        let declared: Vec<Arc<FileEntry>> = files.values().cloned().collect();
-        let present: HashSet<ObjectId<'_>> = declared
-            .iter()
-            .flat_map(|file| &file.objects)
-            .filter(|located| !located.stale)
-            .map(|located| located.object.id())
+        let objects = || files.values().flat_map(|file| &file.objects);
+        let present: HashSet<ObjectId<'_>> =
+            objects().filter(|located| !located.stale).map(|located| located.object.id()).collect();
+        let found: HashSet<ObjectKey> = objects()
+            .filter(|located| located.stale && present.contains(&located.object.id()))
+            .map(|located| located.object.key())
             .collect();
-        let holders = holders(self.objects());
-        for (path, file) in &mut files {
-            let found = |located: &Arc<Located>| !located.stale || !present.contains(&located.object.id());
-            let holds = |located: &Located| {
-                holders.get(&located.object.id()).is_some_and(|holder| holder.at.file == *path)
-            };
-            if file.objects.iter().all(|located| found(located) && located.held == holds(located)) {
-                continue;
-            }
-            let file = Arc::make_mut(file);
-            file.objects.retain(found);
-            for located in &mut file.objects {
-                let held = holds(located);
-                if located.held != held {
-                    Arc::make_mut(located).held = held;
-                }
-            }
+        let absent: Vec<(&String, &Arc<Located>)> = self
+            .files
+            .iter()
+            .flat_map(|(path, file)| file.objects.iter().map(move |located| (path, located)))
+            .filter(|(_, located)| !present.contains(&located.object.id()))
+            .collect();
+        let left = |located: &Arc<Located>| !(located.stale && found.contains(&located.object.key()));
+        for file in files.values_mut().filter(|file| !file.objects.iter().all(left)) {
+            Arc::make_mut(file).objects.retain(left);
         }
         let mut removed = Vec::new();
-        for (path, before) in &self.files {
-            for located in &before.objects {
-                if present.contains(&located.object.id()) {
-                    continue;
-                }
-                match files.get_mut(path) {
-                    Some(now) if !now.complete => {
-                        if now.objects.iter().all(|o| o.object.id() != located.object.id()) {
-                            let located = Located { stale: true, ..Located::clone(located) };
-                            Arc::make_mut(now).objects.push(Arc::new(located));
-                        }
+        for (path, located) in absent {
+            match files.get_mut(path) {
+                Some(now) if !now.complete => {
+                    if now.objects.iter().all(|o| o.object.id() != located.object.id()) {
+                        let located = Located { stale: true, ..Located::clone(located) };
+                        Arc::make_mut(now).objects.push(Arc::new(located));
                     }
-                    _ => removed.push(Arc::clone(located)),
                 }
+                _ => removed.push(Arc::clone(located)),
             }
         }
+        self.hand_on_names(&mut files);
         let mut next = Self { commit, parser, files, leaving: self.leaving.clone() };
         next.leaving.extend(removed.iter().map(|located| located.object.key()));
         next.keep_declared();
         Step { next, removed }
+    }
+
+    /// Notes in `files` which document has each name. What was read a moment ago is nobody else's yet, and is not copied
+    /// for that.
+    fn hand_on_names(&self, files: &mut FileEntries) {
+        let before = holders(self.objects());
+        let had = |located: &Located| {
+            before.get(&located.object.id()).is_some_and(|holder| holder.at.file == located.at.file)
+        };
+        let objects = || files.values().flat_map(|file| &file.objects);
+        let now = holders_by(objects(), had);
+        let has = |located: &Arc<Located>| Arc::ptr_eq(now[&located.object.id()], located);
+        let held: Vec<bool> = objects().map(has).collect();
+        let mut rest = &held[..];
+        for file in files.values_mut() {
+            let held = rest.split_off(..file.objects.len()).unwrap_or_default();
+            if file.objects.iter().zip(held).all(|(located, held)| located.held == *held) {
+                continue;
+            }
+            for (located, held) in Arc::make_mut(file).objects.iter_mut().zip(held) {
+                if located.held != *held {
+                    Arc::make_mut(located).held = *held;
+                }
+            }
+        }
     }
 
     /// What is declared does not leave.
@@ -262,9 +275,16 @@ impl Inventory {
 pub fn holders<'a>(
     objects: impl IntoIterator<Item = &'a Arc<Located>>,
 ) -> HashMap<ObjectId<'a>, &'a Arc<Located>> {
+    holders_by(objects, |located| located.held)
+}
+
+fn holders_by<'a>(
+    objects: impl IntoIterator<Item = &'a Arc<Located>>,
+    had: impl Fn(&Located) -> bool,
+) -> HashMap<ObjectId<'a>, &'a Arc<Located>> {
     let mut holders: HashMap<ObjectId<'_>, &Arc<Located>> = HashMap::new();
     for located in objects {
-        let rank = |located: &'a Arc<Located>| (located.stale, !located.held, &located.at);
+        let rank = |located: &'a Arc<Located>| (located.stale, !had(located), &located.at);
         let holder = holders.entry(located.object.id()).or_insert(located);
         if rank(located) < rank(holder) {
             *holder = located;
