@@ -11,6 +11,7 @@ pub mod decide;
 pub mod decisions;
 pub mod diagnostic;
 pub mod digest;
+pub mod gate;
 pub mod ids;
 pub mod inventory;
 pub mod memory;
