@@ -23,7 +23,7 @@ struct Stop {
 }
 
 /// One day with `steps` levels of equal length, 5 % of the enrolments treatment.
-fn day(chance: Chance, canary: u32, steps: i64, fate: Fate) -> Option<Stop> {
+fn day(chance: Chance, canary: u32, steps: u32, fate: Fate) -> Option<Stop> {
     let mut world = World::new(chance, Records::default());
     let policy = Policy::default();
     for look in 0..DAY {

@@ -12,7 +12,7 @@ const RATES: [u32; 4] = [2, 5, 20, 100];
 /// A day at 2 % in which 60 % of whoever enrols in one hour fails, in either arm.
 fn incident(run: u64, canary: u32, metric: Metric, records: Records) -> (bool, bool) {
     let mut chance = Chance::new(u64::from(canary) + 500, run);
-    let begins = (chance.draw() * 200.0) as i64;
+    let begins = chance.number(200);
     let mut world = World::new(chance, records);
     let (mut aborted, mut paused) = (false, false);
     for look in 0..DAY {

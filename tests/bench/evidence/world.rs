@@ -15,7 +15,7 @@ use sluice_core::{
 pub const LOOK: i64 = 300;
 
 /// Looks of a day.
-pub const DAY: i64 = 288;
+pub const DAY: u32 = 288;
 
 /// Steele, Lea and Flood's splitmix64.
 pub struct Chance(u64);
@@ -44,9 +44,15 @@ impl Chance {
         self.draw() < p
     }
 
+    /// One of the numbers below `end`.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below a small number")]
+    pub fn number(&mut self, end: u32) -> u32 {
+        (self.draw() * f64::from(end)) as u32
+    }
+
     /// When a success is seen: one to six hours later.
     pub fn hours(&mut self) -> usize {
-        12 + (self.draw() * 60.0) as usize
+        12 + self.number(60) as usize
     }
 }
 
