@@ -168,6 +168,16 @@ impl Trials {
         self.changed.insert(id);
     }
 
+    /// Ends those that began before `old`: nobody did, and what they have would stay for ever.
+    pub(crate) fn end_before(&mut self, old: i64, now: i64) {
+        let is_over = |rollout: &&Rollout| rollout.ended.is_none() && rollout.started < old;
+        let over: Vec<Name> =
+            self.rollouts.values().filter(is_over).map(|rollout| rollout.name.clone()).collect();
+        for name in &over {
+            self.end(name, now);
+        }
+    }
+
     /// Gives an enrolment its place in a level, or counts one that weighs nothing.
     fn place(&mut self, id: i64, level: u32, discount: Option<Discount>) -> Option<u32> {
         let level_of = self.rollouts.get_mut(&id)?.levels.entry(level).or_default();

@@ -266,7 +266,7 @@ pub struct Limits {
     /// How long other events are kept, in seconds. A repetition that comes later is taken for new, and changes nothing
     /// because outcomes are the first of their kind.
     pub keep_events: i64,
-    /// How long devices and their outcomes are kept after the last contact, in seconds.
+    /// How long devices and their outcomes are kept after the last contact, in seconds. A rollout ends after as long.
     pub keep_devices: i64,
     /// How long the journal and the enrolments of a rollout are kept after its end, in seconds.
     pub keep_trials: i64,

@@ -310,6 +310,7 @@ impl Writer {
             .patiently(async {
                 let mut trials = known_or_read(&self.shared, known, &mut connection).await?;
                 connection.begin().await?;
+                trials.end_before(now - self.shared.limits.keep_devices, now);
                 let most = self.shared.limits.bite;
                 let judged = trials::judge(&mut connection, &mut trials, up_since, until, most).await?;
                 let news = trials.write(&mut connection).await?;

@@ -417,6 +417,9 @@ pub async fn ended_rollouts_go(place: &dyn Place) {
     fleet.clean_up().await.expect("clean-up");
     let left: Vec<_> = fleet.rollouts().await.expect("rollouts").into_iter().map(|r| r.id.serial).collect();
     assert_eq!(left, [2], "what still runs");
+    assert_eq!(fleet.judge_silence().await.expect("a judgement"), 0);
+    let ended = fleet.rollouts().await.expect("rollouts")[0].ended;
+    assert_eq!(ended, Some(hands.now()), "no rollout takes so long");
 }
 
 /// Random histories: the journal says what a simple model says.
