@@ -27,13 +27,10 @@ struct Heard {
 }
 
 impl Heard {
-    fn levels(&self) -> Vec<u64> {
+    fn weights(&self) -> Vec<Value> {
         let all = self.all.lock().unwrap();
-        all.iter()
-            .map(|(_, body)| {
-                serde_json::from_slice::<Value>(body).unwrap()["data"]["weight"].as_f64().unwrap() as u64
-            })
-            .collect()
+        let event = |body: &Bytes| serde_json::from_slice::<Value>(body).unwrap();
+        all.iter().map(|(_, body)| event(body)["data"]["weight"].clone()).collect()
     }
 }
 
@@ -108,7 +105,7 @@ async fn everything_is_told_once_in_order_and_signed() {
     let world = World::new().await;
     world.decide(&[1]).await;
     world.teller(Form::CloudEvents).tell().await.unwrap();
-    assert!(world.heard.levels().is_empty(), "what was before is history");
+    assert!(world.heard.weights().is_empty(), "what was before is history");
     world.decide(&[2, 3]).await;
     world.teller(Form::CloudEvents).tell().await.unwrap();
     world.decide(&[4]).await;
@@ -120,7 +117,7 @@ async fn everything_is_told_once_in_order_and_signed() {
     for _ in 0..2 {
         world.teller(Form::CloudEvents).tell().await.unwrap();
     }
-    assert_eq!(world.heard.levels(), [2, 3, 4, 5]);
+    assert_eq!(world.heard.weights(), [2.0, 3.0, 4.0, 5.0]);
 
     let all = world.heard.all.lock().unwrap();
     for (headers, body) in all.iter() {
