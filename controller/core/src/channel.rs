@@ -1,7 +1,16 @@
 //! A channel: an audience, and the release that it should run.
 
-use std::fmt;
+mod audience;
+mod gate;
+mod rollout;
 
+use std::{collections::BTreeSet, fmt};
+
+pub use audience::{Audience, AudienceFacts};
+pub use gate::{Devices, Gate, OnBad, OnInconclusive, Statistics};
+pub use rollout::{
+    Approval, Freeze, MAX_HOLD, OnDecrease, Ramp, Rollout, Size, Step, Strategy, Urgent, Window,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -22,10 +31,46 @@ pub struct Channel {
     pub lines: Vec<Line>,
     /// Who may use it and how.
     pub access: Access,
+    /// Whom it is limited to, of those that ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Audience>,
     /// How a release is brought to the audience.
-    pub strategy: Strategy,
+    #[serde(flatten)]
+    pub rollout: Rollout,
+    /// What follows from evidence.
+    #[serde(default)]
+    pub gate: Gate,
+    /// Steps that a person has approved.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub approvals: BTreeSet<Approval>,
+    /// A release that does not wait for windows and freezes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub urgent: Option<Urgent>,
+    /// Ids of brakes that it lifts for itself.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub allow_held: BTreeSet<String>,
     /// Nobody new joins a rollout while it is set.
     pub suspend: bool,
+}
+
+impl Channel {
+    /// A channel that says no more than it must.
+    pub fn new(name: String, app: AppId, channel: ChannelName, lines: Vec<Line>, access: Access) -> Self {
+        Self {
+            name,
+            app,
+            channel,
+            lines,
+            access,
+            audience: None,
+            rollout: Rollout::default(),
+            gate: Gate::default(),
+            approvals: BTreeSet::new(),
+            urgent: None,
+            allow_held: BTreeSet::new(),
+            suspend: false,
+        }
+    }
 }
 
 /// One entry of a channel that serves several native generations side by side.
@@ -139,18 +184,6 @@ pub enum Upgrade {
     SameMinor,
     /// The same major, minor and patch version.
     SamePatch,
-}
-
-/// How a release is brought to the audience.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Strategy {
-    /// Everybody at once for a small audience, computed steps otherwise.
-    #[default]
-    Auto,
-    /// Everybody at once.
-    Immediate,
-    /// The steps that the channel lists.
-    Steps,
 }
 
 /// The platform of a device.

@@ -1,7 +1,7 @@
 //! Which client asks, and what it can be told: the generations of the updater and the feature thresholds of
 //! `device-protocol` section 0.
 
-use crate::channel::Platform;
+use crate::{channel::Platform, native::NativeVersion};
 
 /// The version of the updater plugin in a device's app.
 ///
@@ -47,6 +47,11 @@ impl PluginVersion {
     /// The first number.
     pub const fn major(self) -> u32 {
         self.major
+    }
+
+    /// Its numbers, to hold against a range.
+    pub fn numbers(self) -> NativeVersion {
+        NativeVersion(self.major.into(), self.minor.into(), self.patch.into())
     }
 }
 

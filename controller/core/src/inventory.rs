@@ -388,20 +388,18 @@ impl Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::{Access, Line, Platforms, Strategy, Target};
+    use crate::channel::{Access, Line, Platforms, Target};
 
     fn channel(file: &str, name: &str) -> Located {
         let line = Line { native: None, platforms: Platforms::ALL, target: Target::Builtin };
         Located {
-            object: Object::Channel(Channel {
-                name: name.into(),
-                app: "com.example.shop".parse().unwrap(),
-                channel: name.parse().unwrap(),
-                lines: vec![line],
-                access: Access::default(),
-                strategy: Strategy::Auto,
-                suspend: false,
-            }),
+            object: Object::Channel(Channel::new(
+                name.into(),
+                "com.example.shop".parse().unwrap(),
+                name.parse().unwrap(),
+                vec![line],
+                Access::default(),
+            )),
             at: Location { file: file.into(), line: 1, column: 1 },
             fields: BTreeMap::new(),
             stale: false,

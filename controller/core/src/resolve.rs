@@ -280,7 +280,7 @@ fn check_lines(
     releases: &BTreeMap<Version, (&Release, &Located)>,
     problems: &mut Vec<Diagnostic>,
 ) {
-    if channel.channel.strategy == Strategy::Steps {
+    if channel.channel.rollout.strategy == Strategy::Steps {
         let at = channel.located.field("spec.rollout");
         let message = format!(
             "rollouts in steps are not supported yet: {} keeps its last release. Use `strategy: Immediate` to serve \

@@ -11,7 +11,7 @@ use std::{
 use jiff::Timestamp;
 use serde_json::Value;
 use sluice_core::{
-    channel::{Channel, Strategy},
+    channel::Channel,
     decisions::{Head, Row, transitions},
     ids::AppId,
     plan::{AppPlan, Plan},
@@ -40,15 +40,8 @@ impl Stored {
             let shard = self.shards.get(&record.app);
             let entries = shard.into_iter().flat_map(|shard| &shard.channels);
             entries.filter_map(|entry| {
-                Some(Channel {
-                    name: record.channels.get(&entry.channel)?.name.clone(),
-                    app: record.app.clone(),
-                    channel: entry.channel.clone(),
-                    lines: Vec::new(),
-                    access: entry.access,
-                    strategy: Strategy::Auto,
-                    suspend: false,
-                })
+                let name = record.channels.get(&entry.channel)?.name.clone();
+                Some(Channel::new(name, record.app.clone(), entry.channel.clone(), Vec::new(), entry.access))
             })
         })
     }

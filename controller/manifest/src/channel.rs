@@ -40,7 +40,9 @@ pub(crate) fn read(json: &Json, walk: &mut Walk<'_>) -> Option<Channel> {
         crd::Strategy::Immediate => Strategy::Immediate,
         crd::Strategy::Steps => Strategy::Steps,
     };
-    let channel = Channel { name, app, channel, lines, access, strategy, suspend: spec.suspend };
+    let mut channel = Channel::new(name, app, channel, lines, access);
+    channel.rollout.strategy = strategy;
+    channel.suspend = spec.suspend;
     lint_reach(&channel, walk);
     lint_lines(&channel, walk);
     Some(channel)

@@ -109,7 +109,7 @@ fn the_channel_of_the_contract() {
     assert_eq!(channel.lines.len(), 2);
     assert_eq!(channel.lines[0].platforms, Platforms::ALL);
     assert_eq!(channel.lines[1].target, Target::Builtin);
-    assert_eq!(channel.strategy, Strategy::Steps);
+    assert_eq!(channel.rollout.strategy, Strategy::Steps);
     assert_eq!(channel.access.upgrade, Upgrade::Any);
     assert!(channel.access.public && channel.access.under_native && !channel.access.emulator);
     assert_eq!(located.field("spec.releases[1].release").line, 10);
@@ -123,7 +123,7 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(channel.channel.as_str(), "shop-production");
     let expected = sluice_core::channel::Access { public: true, ..Default::default() };
     assert_eq!(channel.access, expected);
-    assert_eq!(channel.strategy, Strategy::Auto);
+    assert_eq!(channel.rollout.strategy, Strategy::Auto);
     assert!(!channel.suspend);
 }
 

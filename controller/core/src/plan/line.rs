@@ -52,7 +52,7 @@ pub(super) fn next(
     if channel.suspend {
         return (stable, Some(Hindrance::Suspended));
     }
-    if channel.strategy == Strategy::Steps {
+    if channel.rollout.strategy == Strategy::Steps {
         return (stable, Some(Hindrance::Problem(Code::RolloutNotSupported)));
     }
     (Some(line.target.clone()), None)

@@ -158,7 +158,8 @@ fn a_lost_bundle_is_not_offered_until_it_is_made_again() {
 #[test]
 fn steps_and_suspension_move_nobody() {
     for change in [
-        (|c: &mut crate::channel::Channel| c.strategy = Strategy::Steps) as fn(&mut crate::channel::Channel),
+        (|c: &mut crate::channel::Channel| c.rollout.strategy = Strategy::Steps)
+            as fn(&mut crate::channel::Channel),
         |c| c.suspend = true,
     ] {
         let releases = [release("r-1.0.0", "1.0.0"), release("r-2.0.0", "2.0.0")];

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    channel::{Access, Platforms, Strategy},
+    channel::{Access, Platforms},
     digest::Digest,
     observed::ObservedApp,
     record::{Binding, ChannelRecord, Zip},
@@ -32,15 +32,13 @@ pub(crate) fn channel(name: &str, channel: &str, target: &str) -> Arc<Located> {
     let line =
         Line { native: None, platforms: Platforms::ALL, target: target.to_owned().try_into().unwrap() };
     Arc::new(Located {
-        object: Object::Channel(Channel {
-            name: name.into(),
-            app: "com.example.shop".parse().unwrap(),
-            channel: channel.parse().unwrap(),
-            lines: vec![line],
-            access: Access { public: false, self_assign: true, ..Access::default() },
-            strategy: Strategy::Auto,
-            suspend: false,
-        }),
+        object: Object::Channel(Channel::new(
+            name.into(),
+            "com.example.shop".parse().unwrap(),
+            channel.parse().unwrap(),
+            vec![line],
+            Access { self_assign: true, ..Access::default() },
+        )),
         at: Location { file: format!("{name}.yaml"), line: 1, column: 1 },
         fields: BTreeMap::new(),
         stale: false,
