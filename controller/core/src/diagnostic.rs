@@ -154,8 +154,6 @@ codes! {
     AppNotAllowed: Error,
     /// The version was published before with other bytes. It is burnt: publish a new version.
     VersionBurnt: Error,
-    /// Rollouts in steps are not supported yet; the channel keeps its last release.
-    RolloutNotSupported: Error,
     /// Nobody can reach the channel: not public, not self-assignable, and no override can be set.
     ChannelUnreachable: Warning,
     /// No device can satisfy what the release or the line asks of the native version.

@@ -23,6 +23,7 @@ pub mod record;
 pub mod release;
 pub mod request;
 pub mod resolve;
+pub mod rollout;
 pub mod snapshot;
 pub mod status;
 pub mod trial;

@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
+    channel::Freeze,
     diagnostic::Diagnostic,
-    ids::{AppId, Version},
+    digest::Digest,
+    ids::{AppId, ChannelName, Version},
     record::AppRecord,
+    rollout::Verdict,
     snapshot::Shard,
 };
 
@@ -37,6 +40,34 @@ pub struct ObservedApp {
     pub paths: Arc<BTreeMap<String, Found>>,
     /// Why bundles could not be made.
     pub failures: BTreeMap<Version, Failure>,
+    /// What devices say, by channel and [`crate::channel::Line::key`].
+    pub rollouts: BTreeMap<(ChannelName, String), Fleet>,
+    /// Whether the fleet store is away: nothing follows from what devices do not say then.
+    pub fleet_away: bool,
+    /// Times in which no rollout goes on.
+    pub freezes: Arc<Vec<Freeze>>,
+    /// Brakes on bundles of the app.
+    pub brakes: Arc<Vec<Braked>>,
+}
+
+/// What the devices of a line say, as far as its rollout follows from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fleet {
+    /// Devices that were active in the last seven days.
+    pub active: u64,
+    /// What the gate says of the line's newest rollout.
+    pub verdict: Option<Verdict>,
+}
+
+/// A brake on a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Braked {
+    /// Its id.
+    pub id: String,
+    /// The bundle.
+    pub digest: Digest,
+    /// The channel that it is on; `None`: every channel of the app.
+    pub channel: Option<ChannelName>,
 }
 
 /// What a commit has at the path of a bundle.

@@ -11,6 +11,7 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -20,10 +21,11 @@ use crate::{
     ids::{AppId, ChannelName, Version},
     inventory::Located,
     observed::{Found, Observed, ObservedApp, ReleaseId},
-    record::{AppRecord, Binding, ChannelRecord, LineRecord},
+    record::{AppRecord, Binding, ChannelRecord},
     release::{Release, Source},
     resolve::{Owner, ResolvedApp, ResolvedChannel, by_app, resolve_app},
-    snapshot::{ChannelEntry, LineEntry, Offer, Shard},
+    rollout::{self, BrakeRequest, Facts, Next, Phase},
+    snapshot::{ChannelEntry, Offer, Shard},
     status::LineStatus,
 };
 
@@ -51,6 +53,10 @@ pub struct AppPlan {
     pub channels: Vec<ChannelOutcome>,
     /// Problems found while resolving and making bundles.
     pub problems: Vec<Diagnostic>,
+    /// Brakes that must be written, each with its channel.
+    pub brakes: Vec<(ChannelName, BrakeRequest)>,
+    /// When another plan follows although nothing else changed.
+    pub wake: Option<Timestamp>,
 }
 
 impl AppPlan {
@@ -67,6 +73,11 @@ impl Plan {
         let mut needs: Vec<&Need> = self.apps.values().flat_map(|app| &app.needs).collect();
         needs.sort_by_key(|need| !need.wanted);
         needs
+    }
+
+    /// When another plan follows although nothing changed.
+    pub fn wake(&self) -> Option<Timestamp> {
+        self.apps.values().filter_map(|app| app.wake).min()
     }
 
     /// Every problem, sorted.
@@ -94,24 +105,27 @@ struct Planned {
 }
 
 impl Planner {
-    /// Plans what `objects` of `owner` ask for.
+    /// Plans what `objects` of `owner` ask for. `seed` is random; what was planned before is not planned again for it.
     pub fn plan<'a>(
         &mut self,
         objects: impl IntoIterator<Item = &'a Arc<Located>>,
         owner: &Owner,
         observed: &Observed,
+        now: Timestamp,
+        seed: &[u8; 32],
     ) -> Plan {
         let mut plan = Plan::default();
         let mut known = std::mem::take(&mut self.apps);
         for (app, objects) in by_app(objects, owner, observed, &mut plan.problems) {
             let seen = observed.apps.get(app);
             let same = known.remove(app).filter(|known| {
-                seen.is_some_and(|seen| known.observed == *seen)
+                known.plan.wake.is_none_or(|wake| now < wake)
+                    && seen.is_some_and(|seen| known.observed == *seen)
                     && known.objects.iter().eq(objects.iter().copied())
             });
             let planned = same.unwrap_or_else(|| {
                 let seen = seen.cloned().unwrap_or_default();
-                let plan = Arc::new(plan_app(app, &objects, owner, &seen));
+                let plan = Arc::new(plan_app(app, &objects, owner, &seen, now, seed));
                 let objects = objects.iter().map(|located| Arc::clone(located)).collect();
                 Planned { objects, observed: seen, plan }
             });
@@ -154,6 +168,8 @@ pub enum Hindrance {
     Suspended,
     /// Its file cannot be read in this commit, so that nobody knows what is asked.
     Unreadable,
+    /// What it asks for is braked.
+    Braked,
 }
 
 impl Hindrance {
@@ -164,6 +180,7 @@ impl Hindrance {
             Self::Problem(code) => code.name(),
             Self::Suspended => "Suspended",
             Self::Unreadable => "FileUnreadable",
+            Self::Braked => "Braked",
         }
     }
 }
@@ -202,7 +219,14 @@ pub struct ChannelOutcome {
     pub message: String,
 }
 
-fn plan_app(app: &AppId, objects: &[&Arc<Located>], owner: &Owner, observed: &ObservedApp) -> AppPlan {
+fn plan_app(
+    app: &AppId,
+    objects: &[&Arc<Located>],
+    owner: &Owner,
+    observed: &ObservedApp,
+    now: Timestamp,
+    seed: &[u8; 32],
+) -> AppPlan {
     let mut problems = Vec::new();
     let objects = objects.iter().copied();
     let declared = resolve_app(app, objects, observed.record.as_deref(), &mut problems);
@@ -243,10 +267,14 @@ fn plan_app(app: &AppId, objects: &[&Arc<Located>], owner: &Owner, observed: &Ob
 
     let mut entries: Vec<(&str, ChannelEntry)> = Vec::new();
     let (mut outcomes, mut channels) = (Vec::new(), BTreeMap::new());
+    let (mut brakes, mut wake) = (Vec::new(), None);
     for (name, channel) in &declared.channels {
         let before = record.channels.get(name);
         let previous = shard.and_then(|s| s.channels.iter().find(|c| c.channel == *name));
-        let (outcome, planned) = plan_channel(channel, before, previous, &states);
+        let known = Known { states: &states, record: &record, observed, now, seed };
+        let (outcome, planned) = plan_channel(channel, before, previous, &known, &mut brakes);
+        let wakes = outcome.lines.iter().filter_map(|line| line.rollout.as_ref()?.wake);
+        wake = wakes.chain(wake).min();
         outcomes.push(outcome);
         if let Some((entry, after)) = planned {
             entries.push((&channel.channel.name, entry));
@@ -270,7 +298,7 @@ fn plan_app(app: &AppId, objects: &[&Arc<Located>], owner: &Owner, observed: &Ob
     };
     problems.sort();
     problems.dedup();
-    AppPlan { needs, shard: after, record, releases, channels: outcomes, problems }
+    AppPlan { needs, shard: after, record, releases, channels: outcomes, problems, brakes, wake }
 }
 
 /// Where a problem of the bundle is reported.
@@ -369,12 +397,22 @@ fn release_outcome(
     }
 }
 
+/// What a channel is planned from, beside itself.
+struct Known<'a> {
+    states: &'a BTreeMap<Version, ReleaseState>,
+    record: &'a AppRecord,
+    observed: &'a ObservedApp,
+    now: Timestamp,
+    seed: &'a [u8; 32],
+}
+
 /// Plans one channel: what to say of it, and what is served under its name, which may be nothing.
 fn plan_channel(
     channel: &ResolvedChannel<'_>,
     before: Option<&ChannelRecord>,
     previous: Option<&ChannelEntry>,
-    states: &BTreeMap<Version, ReleaseState>,
+    known: &Known<'_>,
+    brakes: &mut Vec<(ChannelName, BrakeRequest)>,
 ) -> (ChannelOutcome, Option<(ChannelEntry, ChannelRecord)>) {
     let spec = channel.channel;
     let mut outcome = ChannelOutcome {
@@ -403,19 +441,38 @@ fn plan_channel(
             .and_then(|r| r.lines.get(&key))
             .cloned()
             .unwrap_or_else(|| line::inherit(wanted, previous));
-        let (stable, hindrance) = line::next(spec, wanted, last.stable.clone(), states);
-        let serial = last.serial + u64::from(stable != last.stable);
+        let unready = line::hindrance(&wanted.target, known.states);
+        let fleet = known.observed.rollouts.get(&(spec.channel.clone(), key.clone()));
+        let facts = Facts {
+            now: known.now,
+            seed: line::seed(known.seed, spec, &key),
+            active: fleet.map_or(0, |fleet| fleet.active),
+            fleet_away: known.observed.fleet_away,
+            verdict: fleet.and_then(|fleet| fleet.verdict.as_ref()),
+            freezes: &known.observed.freezes,
+            brakes: &known.observed.brakes,
+            ready: unready.is_none(),
+            bundles: &known.record.versions,
+        };
+        let Next { record: line_record, open, progress, brake } =
+            rollout::next(spec, &wanted.target, &last, &facts);
+        brakes.extend(brake.map(|brake| (spec.channel.clone(), brake)));
+        let hindrance = unready.or_else(|| line::held_up(&progress, &line_record));
+        if let (None, Some(hindrance)) = (&outcome.hindrance, hindrance) {
+            outcome.message = match hindrance {
+                Hindrance::Braked => progress.message.clone(),
+                _ => line::sentence(spec, index, wanted, line_record.stable.as_ref(), &hindrance),
+            };
+            outcome.hindrance = Some(hindrance);
+        }
         outcome.lines.push(LineStatus {
             key: key.clone(),
             wanted: wanted.target.clone(),
-            served: stable.clone(),
+            served: line_record.stable.clone(),
+            rollout: Some(progress),
         });
-        if let (None, Some(hindrance)) = (&outcome.hindrance, hindrance) {
-            outcome.message = line::sentence(spec, index, wanted, stable.as_ref(), &hindrance);
-            outcome.hindrance = Some(hindrance);
-        }
-        record.lines.insert(key, LineRecord { stable: stable.clone(), serial, ..last });
-        entry.lines.push(LineEntry::serving(wanted.native.clone(), wanted.platforms, stable));
+        entry.lines.push(line::entry(spec, wanted, &line_record, open));
+        record.lines.insert(key, line_record);
     }
     if channel.located.stale {
         outcome.hindrance = Some(Hindrance::Unreadable);
@@ -423,29 +480,43 @@ fn plan_channel(
             format!("{} cannot be read in this commit; the channel stays as it was", channel.located.at.file);
     }
     if outcome.hindrance.is_none() {
+        let running = outcome.lines.iter().filter_map(|line| line.rollout.as_ref());
+        let running: Vec<&str> = running
+            .filter(|progress| progress.phase != Phase::Completed)
+            .map(|progress| progress.message.as_str())
+            .collect();
         let targets: Vec<String> = outcome.lines.iter().map(|l| l.wanted.to_string()).collect();
         let verb = if targets.len() == 1 { "is" } else { "are" };
-        outcome.message = format!("{} {verb} served as asked", targets.join(" and "));
+        outcome.message = if running.is_empty() {
+            format!("{} {verb} served as asked", targets.join(" and "))
+        } else {
+            running.join("; ")
+        };
     }
     (outcome, Some((entry, record)))
 }
 
-/// Adds the offer of every version that a line refers to; a line without one serves nothing.
+/// Adds the offer of every version that a line refers to; a line without one serves nothing in its place.
 fn add_offers(shard: &mut Shard, declared: &ResolvedApp<'_>, record: &AppRecord, previous: Option<&Shard>) {
-    for line in shard.channels.iter_mut().flat_map(|c| &mut c.lines) {
-        let Some(Target::Release(version)) = &line.stable else { continue };
+    let Shard { offers, channels, .. } = shard;
+    let mut offered = |version: &Version| {
         let known = previous.and_then(|s| s.offers.get(version));
         let offer = match (declared.releases.get(version), record.versions.get(version)) {
             (_, Some(binding)) if binding.is_lost() => None,
             (Some((release, _)), Some(binding)) => Some(offer(release, binding)),
             _ => known.cloned(),
         };
-        match offer {
-            Some(offer) => {
-                shard.offers.insert(version.clone(), offer);
-            }
-            None => line.stable = None,
+        let is_offered = offer.is_some();
+        if let Some(offer) = offer {
+            offers.insert(version.clone(), offer);
         }
+        is_offered
+    };
+    for line in channels.iter_mut().flat_map(|c| &mut c.lines) {
+        line.stable.take_if(|stable| matches!(stable, Target::Release(version) if !offered(version)));
+        line.candidate.take_if(|candidate| !offered(&candidate.release));
+        line.kept.retain(&mut offered);
+        line.fallbacks.retain(&mut offered);
     }
 }
 

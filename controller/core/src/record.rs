@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    channel::Target,
-    cohort::{Ppm, Salt},
+    channel::{Audience, Target},
+    cohort::{Order, Ppm, Salt},
     decisions::Head,
     digest::Digest,
     ids::{AppId, ChannelName, Version},
@@ -104,6 +104,9 @@ pub struct LineRecord {
     /// What was completed before and did well, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Healthy>,
+    /// What is still watched of `stable`, which everybody is offered since not long ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
 }
 
 /// A release that is being rolled out, and how far that has come. Its weights, once published, are facts: they do not
@@ -117,10 +120,18 @@ pub struct Candidate {
     pub digest: Digest,
     /// When the rollout began.
     pub started: Timestamp,
-    /// The step that it is in, from 0; the number of steps is the last one, 100 %.
+    /// Devices that had been active in the seven days before: what is said in devices is a share of these.
+    #[serde(default)]
+    pub active: u64,
+    /// Who is first in this rollout.
+    #[serde(default)]
+    pub order: Order,
+    /// The step that it is in, from 0.
     pub step: u32,
     /// When that step began.
     pub step_since: Timestamp,
+    /// The weight that the step leads to.
+    pub target: Ppm,
     /// Number of the present weight among all that were in force, from 0.
     pub level: u32,
     /// The present weight.
@@ -129,11 +140,19 @@ pub struct Candidate {
     pub below: Ppm,
     /// When the present weight came into force.
     pub level_since: Timestamp,
-    /// How long the present step has soaked while evidence could arrive, in seconds, up to `soaked_until`.
+    /// Whom the present weight is limited to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Audience>,
+    /// Whom earlier steps reached among others than the present one is for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<Reach>,
+    /// How long the step has soaked at its full weight while evidence could arrive, in seconds, without the time since
+    /// `soaking_since`.
     #[serde(default)]
     pub soaked: u64,
-    /// Up to when `soaked` was counted.
-    pub soaked_until: Timestamp,
+    /// Since when it soaks without a break.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soaking_since: Option<Timestamp>,
     /// Since when it waits for evidence although everything else is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_since: Option<Timestamp>,
@@ -143,6 +162,30 @@ pub struct Candidate {
     /// The brake that ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub braked: Option<String>,
+}
+
+/// Devices that a rollout reached in steps for others than the present one is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reach {
+    /// Whom the step was limited to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Audience>,
+    /// The share of them.
+    pub weight: Ppm,
+}
+
+/// A release that everybody is offered, and that is still watched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Watch {
+    /// Its bundle.
+    pub digest: Digest,
+    /// When it is over.
+    pub until: Timestamp,
+    /// What was found against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adverse: Option<String>,
 }
 
 /// A release that a line completed and that did well.

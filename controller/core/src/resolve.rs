@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    channel::{Channel, Line, Platform, Strategy, Target, Upgrade},
+    channel::{Channel, Line, Platform, Target, Upgrade},
     diagnostic::{Code, Diagnostic, Location},
     ids::{AppId, ChannelName, Version},
     inventory::{Located, Object, holders},
@@ -280,15 +280,6 @@ fn check_lines(
     releases: &BTreeMap<Version, (&Release, &Located)>,
     problems: &mut Vec<Diagnostic>,
 ) {
-    if channel.channel.rollout.strategy == Strategy::Steps {
-        let at = channel.located.field("spec.rollout");
-        let message = format!(
-            "rollouts in steps are not supported yet: {} keeps its last release. Use `strategy: Immediate` to serve \
-             everybody at once",
-            channel.channel.channel
-        );
-        problems.push(Diagnostic::new(Code::RolloutNotSupported, at, message));
-    }
     for (index, line) in channel.channel.lines.iter().enumerate() {
         let Target::Release(version) = &line.target else { continue };
         let at = release_field(channel.located, index);

@@ -11,12 +11,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    channel::{Access, Platform, Platforms, Target},
+    channel::{Access, Audience, Platform, Platforms, Target},
     cohort::Cohort,
     digest::Digest,
     ids::{AppId, ChannelName, Version},
     native::NativeRange,
-    record::Zip,
+    record::{Reach, Zip},
     release::RollbackPolicy,
 };
 
@@ -125,6 +125,27 @@ pub struct CandidateEntry {
     pub started: i64,
     /// Whether it is offered to devices that do not run it. Who runs it keeps it in any case.
     pub open: bool,
+    /// Whom it is limited to.
+    #[serde(default, flatten)]
+    pub limits: Limits,
+}
+
+/// Whom a candidate is limited to, beside its cohort.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// Whom the cohort is taken from; everybody when left out. Who is not in it is in neither arm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Audience>,
+    /// Whom earlier steps reached for others: they are offered it too, and are in neither arm.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<Reach>,
+    /// Whether devices that run it and are not reached any more are returned.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub returning: bool,
+    /// Most offers in a minute, for each gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offers_per_minute: Option<u32>,
 }
 
 impl LineEntry {
@@ -209,6 +230,8 @@ pub struct ServedCandidate {
     pub started: i64,
     /// Whether it is offered to devices that do not run it.
     pub open: bool,
+    /// Whom it is limited to.
+    pub limits: Limits,
 }
 
 /// What a line's devices run.
@@ -308,8 +331,8 @@ impl ServedLine {
         };
         let candidate = match candidate {
             None => None,
-            Some(CandidateEntry { release, cohort, level, started, open }) => {
-                Some(ServedCandidate { bundle: bundle(release)?, cohort, level, started, open })
+            Some(CandidateEntry { release, cohort, level, started, open, limits }) => {
+                Some(ServedCandidate { bundle: bundle(release)?, cohort, level, started, open, limits })
             }
         };
         let all = |versions: Vec<Version>| versions.into_iter().map(&bundle).collect::<Result<_, _>>();

@@ -11,6 +11,7 @@ use crate::{
     diagnostic::Diagnostic,
     digest::Digest,
     ids::{AppId, ChannelName, Version},
+    rollout::Progress,
 };
 
 /// Everything, as one value that is swapped whole. What did not change is shared with the value before.
@@ -119,6 +120,9 @@ pub struct LineStatus {
     pub wanted: Target,
     /// What devices are offered.
     pub served: Option<Target>,
+    /// How far the rollout of what is wanted is; nothing once everybody is offered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Progress>,
 }
 
 impl ReleaseStatus {

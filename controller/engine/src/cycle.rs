@@ -18,7 +18,7 @@ use sluice_core::{
     status::Status,
 };
 use sluice_repo::CommitId;
-use tokio::time::timeout_at;
+use tokio::time::{sleep_until, timeout_at};
 
 use crate::{
     EngineError, Parts, Settings, apply,
@@ -156,7 +156,10 @@ impl Engine {
                 if self.dirty {
                     wake = wake.min(tokio::time::Instant::now() + AGAIN);
                 }
+                let due = self.planned.wake().map(|due| tokio::time::Instant::now() + until(due));
                 tokio::select! {
+                    // A step is over, or a window opens.
+                    () = sleep_until(due.unwrap_or(wake)), if due.is_some_and(|due| due < wake) => {}
                     // A hint that came meanwhile is kept by `Notify`.
                     _ = timeout_at(wake, self.parts.look.notified()) => break,
                     (need, made) = self.downloads.next() => self.settle(&need, made),
@@ -231,7 +234,8 @@ impl Engine {
     pub(crate) fn plan(&mut self) -> Option<Plan> {
         self.in_force.as_ref()?;
         let objects = objects(self.in_force.as_ref(), &self.inventory);
-        Some(self.planner.plan(objects, &self.settings.owner, &self.observed))
+        let (owner, now) = (&self.settings.owner, Timestamp::now());
+        Some(self.planner.plan(objects, owner, &self.observed, now, &rand::random()))
     }
 
     /// The objects that count; while nobody knows better, those that are declared.
@@ -315,6 +319,11 @@ impl Engine {
             observed.shard = self.stored.shards.get(app).cloned();
         }
     }
+}
+
+/// How long it is until `due`. At least a second, so that a time that has passed and changes nothing costs little.
+fn until(due: Timestamp) -> Duration {
+    Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default().max(Duration::from_secs(1))
 }
 
 fn objects<'a>(in_force: Option<&'a InForce>, inventory: &'a Inventory) -> Vec<&'a Arc<Located>> {

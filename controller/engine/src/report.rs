@@ -283,7 +283,9 @@ fn conditions(
                 Hindrance::Pending | Hindrance::Problem(Code::BundleUnavailable | Code::Unreadable) => {
                     "Reconciling"
                 }
-                Hindrance::Problem(_) | Hindrance::Suspended | Hindrance::Unreadable => "Stalled",
+                Hindrance::Problem(_) | Hindrance::Suspended | Hindrance::Unreadable | Hindrance::Braked => {
+                    "Stalled"
+                }
             };
             vec![make("Ready", false, reason), make(kind, true, reason)]
         }

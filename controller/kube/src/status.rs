@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use sluice_core::{
     channel::Target,
     plan::Hindrance,
+    rollout::Phase,
     status::{self, ChannelStatus, ReleaseStatus},
 };
 use sluice_crds::{
@@ -85,7 +86,7 @@ pub(crate) fn channel(
         conditions,
         release: joined(lines.iter().map(|line| line.served.clone()).collect()),
         bundle: joined(lines.iter().map(|line| line.digest.as_deref().map(short)).collect()),
-        rollout: (!lines.is_empty()).then(|| if done { "100%".to_owned() } else { "0%".to_owned() }),
+        rollout: joined(state.lines.iter().map(how_far).collect()),
         health: None,
         revision,
         held: None,
@@ -95,12 +96,25 @@ pub(crate) fn channel(
     }
 }
 
+/// How far a line is, in one word.
+fn how_far(line: &status::LineStatus) -> Option<String> {
+    let done = line.served.as_ref() == Some(&line.wanted);
+    Some(match &line.rollout {
+        _ if done => "100%".to_owned(),
+        Some(progress) => progress.percent(),
+        None => "0%".to_owned(),
+    })
+}
+
 fn rolled_out(state: &ChannelStatus, done: bool, before: &[Condition], generation: i64) -> Condition {
     let (reason, message) = if done && !state.lines.is_empty() {
         ("Complete", "every device of the channel is offered what it asks for".to_owned())
     } else {
+        let running = state.lines.iter().filter_map(|line| line.rollout.as_ref());
+        let running =
+            running.filter(|progress| progress.phase != Phase::Completed).map(|p| p.phase.reason()).next();
         let message = state.conditions.first().map(|c| c.message.clone()).unwrap_or_default();
-        ("Waiting", message)
+        (running.unwrap_or("Waiting"), message)
     };
     let now = state
         .conditions
@@ -227,6 +241,7 @@ mod tests {
                 key: "*".into(),
                 wanted: target("1.1.0"),
                 served: Some(target(if ready { "1.1.0" } else { "1.0.0" })),
+                rollout: None,
             }],
             conditions: vec![status::Condition {
                 r#type: "Ready".into(),

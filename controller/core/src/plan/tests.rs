@@ -7,6 +7,9 @@ use crate::{
     resolve::tests::{channel, edit, release},
 };
 
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+const SEED: [u8; 32] = [7; 32];
+
 fn app() -> AppId {
     "com.example.shop".parse().unwrap()
 }
@@ -34,7 +37,7 @@ fn all(observed: &ObservedApp) -> Observed {
 }
 
 fn run(objects: &[Arc<Located>], observed: &ObservedApp) -> Arc<AppPlan> {
-    let plan = Planner::default().plan(objects, &owner(), &all(observed));
+    let plan = Planner::default().plan(objects, &owner(), &all(observed), NOW, &SEED);
     Arc::clone(&plan.apps[&app()])
 }
 
@@ -156,20 +159,50 @@ fn a_lost_bundle_is_not_offered_until_it_is_made_again() {
 }
 
 #[test]
-fn steps_and_suspension_move_nobody() {
-    for change in [
-        (|c: &mut crate::channel::Channel| c.rollout.strategy = Strategy::Steps)
-            as fn(&mut crate::channel::Channel),
-        |c| c.suspend = true,
-    ] {
-        let releases = [release("r-1.0.0", "1.0.0"), release("r-2.0.0", "2.0.0")];
-        let base = observed(&["1.0.0", "2.0.0"], &["1.0.0", "2.0.0"]);
-        let first = run(&[&releases[..], &[channel("c", "p", "1.0.0")]].concat(), &base);
-        let state = applied(base, &first);
-        let next = run(&[&releases[..], &[edit(channel("c", "p", "2.0.0"), change)]].concat(), &state);
-        assert_eq!(served(&next).as_deref(), Some("1.0.0"));
-        assert!(next.channels[0].hindrance.is_some());
-    }
+fn suspension_moves_nobody() {
+    let releases = [release("r-1.0.0", "1.0.0"), release("r-2.0.0", "2.0.0")];
+    let base = observed(&["1.0.0", "2.0.0"], &["1.0.0", "2.0.0"]);
+    let first = run(&[&releases[..], &[channel("c", "p", "1.0.0")]].concat(), &base);
+    let state = applied(base, &first);
+    let suspended = edit(channel("c", "p", "2.0.0"), |c| c.suspend = true);
+    let next = run(&[&releases[..], &[suspended]].concat(), &state);
+    assert_eq!(served(&next).as_deref(), Some("1.0.0"));
+    assert_eq!(next.channels[0].hindrance, Some(Hindrance::Suspended));
+}
+
+#[test]
+fn a_rollout_in_steps_is_served_beside_what_is_stable() {
+    let releases = [release("r-1.0.0", "1.0.0"), release("r-2.0.0", "2.0.0")];
+    let base = observed(&["1.0.0", "2.0.0"], &["1.0.0", "2.0.0"]);
+    let first = run(&[&releases[..], &[channel("c", "p", "1.0.0")]].concat(), &base);
+    let state = applied(base, &first);
+    let steps = edit(channel("c", "p", "2.0.0"), |c| {
+        c.rollout.strategy = Strategy::Steps;
+        let size = crate::channel::Size::Share(100_000);
+        c.rollout.steps = vec![crate::channel::Step { size, soak: 3_600, approval: false, audience: None }];
+    });
+    let objects = [&releases[..], &[steps]].concat();
+    let started = run(&objects, &state);
+    assert_eq!(served(&started).as_deref(), Some("1.0.0"));
+    assert_eq!(started.channels[0].hindrance, None, "served as asked, also in the middle of a rollout");
+    let shard = started.shard.clone().unwrap();
+    let candidate = shard.channels[0].lines[0].candidate.clone().unwrap();
+    assert_eq!((candidate.cohort.weight, candidate.cohort.serial, candidate.open), (100_000, 2, true));
+    assert_eq!(shard.offers.len(), 2, "both can be offered");
+    let state = applied(state, &started);
+    assert_eq!(run(&objects, &state), started, "planning what is applied changes nothing");
+
+    // Time alone makes another plan.
+    let mut planner = Planner::default();
+    let all = all(&state);
+    let before = planner.plan(&objects, &owner(), &all, NOW, &SEED);
+    let hour = before.wake().unwrap();
+    assert_eq!(hour.as_second(), 3_600);
+    let same = planner.plan(&objects, &owner(), &all, hour - jiff::ToSpan::seconds(1), &SEED);
+    assert!(Arc::ptr_eq(&before.apps[&app()], &same.apps[&app()]));
+    let later = planner.plan(&objects, &owner(), &all, hour, &SEED);
+    let progress = later.apps[&app()].channels[0].lines[0].rollout.clone().unwrap();
+    assert_eq!(progress.phase, Phase::Held, "soaked, and nothing says that it is good");
 }
 
 #[test]
@@ -224,8 +257,8 @@ fn only_an_app_that_something_changed_for_is_planned_again() {
     let mut state = all(&observed(&["1.0.0", "2.0.0"], &["1.0.0", "2.0.0"]));
     state.apps.insert(other.clone(), ObservedApp::default());
     let mut planner = Planner::default();
-    let first = planner.plan(&objects, &owner(), &state);
-    let again = planner.plan(&objects, &owner(), &state);
+    let first = planner.plan(&objects, &owner(), &state, NOW, &SEED);
+    let again = planner.plan(&objects, &owner(), &state, NOW, &SEED);
     assert!(first.apps.iter().all(|(app, plan)| Arc::ptr_eq(plan, &again.apps[app])));
 
     // A value of its own that says the same is the same.
@@ -234,15 +267,19 @@ fn only_an_app_that_something_changed_for_is_planned_again() {
     }
     objects[1] = channel("c", "production", "2.0.0");
     objects.push(release("r-2.0.0", "2.0.0"));
-    let third = planner.plan(&objects, &owner(), &state);
+    let third = planner.plan(&objects, &owner(), &state, NOW, &SEED);
     assert!(Arc::ptr_eq(&first.apps[&other], &third.apps[&other]));
     assert_eq!(served(&third.apps[&app()]).as_deref(), Some("2.0.0"));
     // However it came about, a plan follows from what is declared and observed now, and from nothing else.
-    assert_eq!(third, Planner::default().plan(&objects, &owner(), &state));
+    assert_eq!(third, Planner::default().plan(&objects, &owner(), &state, NOW, &SEED));
 
     state.apps.get_mut(&other).unwrap().record = Some(Arc::new(AppRecord::new(other.clone(), "default")));
-    let fourth = planner.plan(&objects, &owner(), &state);
+    let fourth = planner.plan(&objects, &owner(), &state, NOW, &SEED);
     assert!(Arc::ptr_eq(&third.apps[&app()], &fourth.apps[&app()]));
     assert!(!Arc::ptr_eq(&third.apps[&other], &fourth.apps[&other]));
-    assert_eq!(planner.plan(&objects[..1], &owner(), &state).apps.len(), 1, "what is gone is forgotten");
+    assert_eq!(
+        planner.plan(&objects[..1], &owner(), &state, NOW, &SEED).apps.len(),
+        1,
+        "what is gone is forgotten"
+    );
 }
