@@ -9,13 +9,15 @@ use crate::{
     common::{APP, CHANNEL, Condition, TARGET, not_observed, term_rules, yes},
 };
 
+mod audience;
 mod gate;
 mod reserved;
 mod rollout;
 
+pub use audience::{Approval, Audience, Urgent};
 pub use gate::{Devices, Gate, OnBad, OnInconclusive};
-pub use reserved::{Approval, Audience, Encryption, Require};
-pub use rollout::{Day, Ramp, Rollout, Step, StepApproval, Strategy, Window};
+pub use reserved::{Encryption, Require};
+pub use rollout::{Day, OnDecrease, Order, Ramp, Rollout, Step, StepApproval, Strategy, Window};
 
 /// An audience, and the release that it should run.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -110,17 +112,16 @@ pub struct ChannelSpec {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub allow_held: Vec<String>,
-    /// Who belongs to it beyond those that ask for it. Reserved: not supported yet.
+    /// Whom it is limited to, among those that ask for it. Reserved: not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<Audience>,
-    /// Steps that a person has approved. Reserved: not supported yet.
+    /// Steps that a person has approved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub approvals: Vec<Approval>,
-    /// Version whose rollout does not wait for windows and freezes. Reserved: not supported yet.
+    /// A release whose rollout does not wait for windows and freezes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 5, max = 64), regex(pattern = crate::common::VERSION))]
-    pub urgent: Option<String>,
+    pub urgent: Option<Urgent>,
     /// Encryption of its artefacts. Reserved: not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,

@@ -19,6 +19,8 @@ pub(crate) const TARGET: &str =
 pub(crate) const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$";
 /// A duration, or `Forever`.
 pub(crate) const DURATION_OR_FOREVER: &str = r"^(Forever|([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+)$";
+/// A share below 100 %.
+pub(crate) const PERCENT: &str = r"^[0-9]{1,2}(\.[0-9]{1,4})?%$";
 /// 64 lower-case hexadecimal characters.
 pub(crate) const SHA256: &str = "^[0-9a-f]{64}$";
 /// The name of a Kubernetes object.

@@ -164,9 +164,7 @@ fn what_cannot_be_served_yet_keeps_the_last_release() {
         ),
     );
     world.commit(Changes::new().file("releases/elsewhere.yaml", sources));
-    let steps = "  rollout: { strategy: Steps, steps: [{ weight: 10%, soak: 1h }] }\n";
     for (code, reason, release, more) in [
-        (Some("RolloutNotSupported"), "RolloutNotSupported", "1.2.0", steps),
         (None, "Suspended", "1.2.0", "  suspend: true\n"),
         (Some("BundleAddressRefused"), "BundleAddressRefused", "1.3.0", ""),
         (Some("SourceNotSupported"), "SourceNotSupported", "1.4.0", ""),

@@ -154,6 +154,8 @@ codes! {
     AppNotAllowed: Error,
     /// The version was published before with other bytes. It is burnt: publish a new version.
     VersionBurnt: Error,
+    /// What the channel says of its rollout is probably not what is meant: an approval without its step, for example.
+    RolloutUnclear: Warning,
     /// Nobody can reach the channel: not public, not self-assignable, and no override can be set.
     ChannelUnreachable: Warning,
     /// No device can satisfy what the release or the line asks of the native version.

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 use sluice_core::{
-    channel::{Access, Channel, Line, Platform, Platforms, Strategy, Target, Upgrade},
+    channel::{Access, Channel, Line, Platform, Platforms, Target, Upgrade},
     diagnostic::Code,
     ids::ChannelName,
     native::{NativeRange, NativeVersion},
@@ -11,15 +11,16 @@ use sluice_crds::channel as crd;
 
 use crate::{
     document::{accept, typed},
-    values::parts_per_million,
     walk::Walk,
 };
+
+mod rollout;
 
 /// The channel, unless something is wrong with it.
 pub(crate) fn read(json: &Json, walk: &mut Walk<'_>) -> Option<Channel> {
     one_reference(walk);
     check_name(json, walk);
-    check_rollout(&json["spec"]["rollout"], walk);
+    rollout::check(&json["spec"]["rollout"], walk);
     let spec: crd::ChannelSpec = typed(&json["spec"], walk)?;
     let name = json["metadata"]["name"].as_str()?.to_owned();
     let channel: ChannelName =
@@ -34,15 +35,17 @@ pub(crate) fn read(json: &Json, walk: &mut Walk<'_>) -> Option<Channel> {
         lines.push(read_line(line, index, walk)?);
     }
     let access = access(&spec);
-    let strategy = match spec.rollout.strategy {
-        _ if !spec.rollout.steps.is_empty() => Strategy::Steps,
-        crd::Strategy::Auto => Strategy::Auto,
-        crd::Strategy::Immediate => Strategy::Immediate,
-        crd::Strategy::Steps => Strategy::Steps,
-    };
     let mut channel = Channel::new(name, app, channel, lines, access);
-    channel.rollout.strategy = strategy;
+    channel.rollout = rollout::rollout(&spec.rollout, walk)?;
+    channel.gate = rollout::gate(&spec.gate);
+    channel.approvals = rollout::approvals(&spec.approvals, spec.rollout.steps.len(), walk)?;
+    channel.urgent = match &spec.urgent {
+        Some(urgent) => Some(rollout::urgent(urgent, walk)?),
+        None => None,
+    };
+    channel.allow_held = spec.allow_held.into_iter().collect();
     channel.suspend = spec.suspend;
+    rollout::lint(&channel, walk);
     lint_reach(&channel, walk);
     lint_lines(&channel, walk);
     Some(channel)
@@ -115,36 +118,6 @@ fn check_name(json: &Json, walk: &mut Walk<'_>) {
         let message = "the name is longer than the 63 characters that devices may ask for; shorten it, or set \
                        `spec.channel`";
         walk.report_field(Code::InvalidValue, "metadata.name", message);
-    }
-}
-
-fn check_rollout(rollout: &Json, walk: &mut Walk<'_>) {
-    let has_steps = walk.fields.contains_key("spec.rollout.steps");
-    match rollout["strategy"].as_str() {
-        Some("Steps") if !has_steps => {
-            let message = "strategy Steps needs `steps`, for example `steps: [{ weight: 10%, soak: 2h }]`";
-            walk.report_field(Code::MissingField, "spec.rollout.strategy", message);
-        }
-        Some("Immediate") if has_steps => {
-            let message = "strategy Immediate has no steps; remove one of the two";
-            walk.report_field(Code::InvalidValue, "spec.rollout.steps", message);
-        }
-        _ => {}
-    }
-    let mut last = 0;
-    for (index, step) in rollout["steps"].as_array().into_iter().flatten().enumerate() {
-        let Some(weight) = step["weight"].as_str().and_then(parts_per_million) else { continue };
-        if weight <= last {
-            let message = "the weights of steps must rise; this one is not above the one before it";
-            walk.report_field(Code::InvalidValue, &format!("spec.rollout.steps[{index}].weight"), message);
-        }
-        last = weight;
-    }
-    let window = &rollout["window"];
-    if window["from"].is_string() && window["from"] == window["to"] {
-        let message =
-            "the window ends when it begins; give it another end, or remove it to roll out at any time";
-        walk.report_field(Code::InvalidValue, "spec.rollout.window.to", message);
     }
 }
 

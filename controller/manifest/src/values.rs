@@ -131,6 +131,14 @@ pub(crate) fn parts_per_million(text: &str) -> Option<u32> {
     (parts > 0).then_some(parts)
 }
 
+pub(crate) fn share(text: &str) -> Result<(), Reason> {
+    parts_per_million(text).map(drop).ok_or_else(|| {
+        invalid(format!(
+            "`{text}` is not a share: expected one above 0 % and below 100 % with at most four decimals, such as `1%`"
+        ))
+    })
+}
+
 pub(crate) fn weight(text: &str) -> Result<(), Reason> {
     match parts_per_million(text) {
         Some(_) => Ok(()),

@@ -1,7 +1,8 @@
 //! Every kind of problem, with its place: what a person sees who made the mistake.
 
 use sluice_core::{
-    channel::{Platforms, Strategy, Target, Upgrade},
+    channel::{OnDecrease, Platforms, Size, Strategy, Target, Upgrade},
+    cohort::Order,
     diagnostic::Code,
     inventory::{Located, Object},
     release::{Release, RollbackPolicy, Source},
@@ -286,9 +287,48 @@ fn invalid_values_of_a_channel() {
 
 #[test]
 fn reserved_fields_are_refused() {
-    for field in ["audience: {}", "approvals: []", "urgent: 1.0.0", "encryption: {}", "require: {}"] {
+    for field in ["audience: {}", "encryption: {}", "require: {}"] {
         expect(&channel_and(&format!("  {field}\n")), &["9:3 FieldNotSupported"], "not supported yet");
     }
+}
+
+#[test]
+fn what_a_channel_says_of_its_rollout() {
+    let text = channel_and(
+        "  rollout: { steps: [{ devices: 20, soak: 90s }, { weight: 10%, approval: Required }], order: Ring, onDecrease: Return, \
+         maxHold: 2d }\n  gate: { onBad: Brake, alpha: 0.5%, horizon: 10m, minExposure: 80, margin: 3% }\n  approvals: [{ \
+         release: 1.4.2, step: 2 }]\n  urgent: { release: 1.4.2, reason: it burns }\n  allowHeld: [b-1]\n",
+    );
+    let file = parse(&text);
+    assert_eq!(found(&file), Vec::<String>::new());
+    let Object::Channel(channel) = &file.objects[0].object else { panic!("a channel") };
+    let rollout = &channel.rollout;
+    let steps: Vec<_> = rollout.steps.iter().map(|step| (step.size, step.soak, step.approval)).collect();
+    assert_eq!(steps, [(Size::Devices(20), 90, false), (Size::Share(100_000), 0, true)]);
+    assert_eq!(
+        (rollout.order, rollout.on_decrease, rollout.max_hold),
+        (Order::Ring, OnDecrease::Return, 172_800)
+    );
+    let statistics = channel.gate.statistics;
+    assert_eq!((statistics.alpha, statistics.horizon), (Some(5_000), Some(600)));
+    assert_eq!((statistics.min_exposure, statistics.margin), (Some(80), Some(30_000)));
+    assert_eq!(channel.approvals.first().unwrap().step, 2);
+    assert_eq!(channel.urgent.as_ref().unwrap().reason, "it burns");
+    assert!(channel.allow_held.contains("b-1"));
+}
+
+#[test]
+fn what_is_unclear_in_a_rollout() {
+    for (more, at, says) in [
+        ("  approvals: [{ release: 1.4.2, step: 1 }]\n", "9:39", "there is no step 1"),
+        ("  urgent: { release: 1.0.0, reason: x }\n", "9:22", "nothing is urgent"),
+        ("  rollout: { steps: [{ weight: 1%, soak: 2d }] }\n", "9:42", "`maxHold`"),
+    ] {
+        expect(&channel_and(more), &[&format!("{at} RolloutUnclear")], says);
+    }
+    let both = channel_and("  rollout: { steps: [{ weight: 1%, devices: 2 }] }\n");
+    expect(&both, &["9:45 InvalidValue"], "either `weight` or `devices`");
+    expect(&channel_and("  rollout: { steps: [{ soak: 2h }] }\n"), &["9:22 MissingField"], "a step needs");
 }
 
 #[test]

@@ -3,8 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::common::{DURATION, PERCENT};
+
 /// What follows from evidence against a release.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Gate {
     /// When the evidence is bad. `Rollback`: brake, and revert in Git. `Brake`: stop offering it. `Notify`: only say so.
@@ -16,6 +18,22 @@ pub struct Gate {
     /// What happens to devices that run a braked release.
     #[serde(default)]
     pub devices: Devices,
+    /// The chance that a healthy release is stopped; 1 % when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 8), regex(pattern = PERCENT))]
+    pub alpha: Option<String>,
+    /// Time after a device joined the trial in which its failures count; `30m` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 32), regex(pattern = DURATION))]
+    pub horizon: Option<String>,
+    /// Devices on the new release that must have passed the horizon; 50 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub min_exposure: Option<i64>,
+    /// How many more of a hundred devices may fail than on the release before, for example `2%`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 8), regex(pattern = PERCENT))]
+    pub margin: Option<String>,
 }
 
 /// What follows from bad evidence.

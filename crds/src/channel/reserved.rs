@@ -1,34 +1,10 @@
 //! Fields of a channel whose names are taken now and whose meaning a later release brings. Until then a channel that
 //! uses one is refused, since serving it without what it asks for would reach the wrong phones.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{SecretReference, VERSION};
-
-/// Who belongs to a channel beyond those that ask for it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Audience {
-    /// Labels that a device's enrolment must have.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 253}))]
-    pub match_labels: BTreeMap<String, String>,
-}
-
-/// A step that a person has approved.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Approval {
-    /// Version that is being rolled out.
-    #[schemars(length(min = 5, max = 64), regex(pattern = VERSION))]
-    pub release: String,
-    /// The step, from 1, that it may leave.
-    #[schemars(range(min = 1, max = 20))]
-    pub step: i32,
-}
+use crate::common::SecretReference;
 
 /// Encryption of a channel's artefacts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

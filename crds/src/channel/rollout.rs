@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Audience;
 use crate::common::DURATION;
 
 /// How a release is brought to the audience.
@@ -24,13 +25,13 @@ pub struct Rollout {
         extend(
             "x-kubernetes-list-type" = "atomic",
             "x-kubernetes-validations" = [
-                {"rule": "self.map(s, double(s.weight.replace('%', ''))).isSorted()", "message": "the weights of the steps must rise"},
-                {"rule": "self.all(a, self.exists_one(b, double(a.weight.replace('%', '')) == double(b.weight.replace('%', ''))))", "message": "two steps have the same weight; the weights must rise"}
+                {"rule": "self.filter(s, has(s.weight) && !has(s.audience)).map(s, double(s.weight.replace('%', ''))).isSorted()", "message": "the weights of the steps must rise"},
+                {"rule": "self.filter(s, has(s.weight) && !has(s.audience)).all(a, self.filter(s, has(s.weight) && !has(s.audience)).exists_one(b, double(a.weight.replace('%', '')) == double(b.weight.replace('%', ''))))", "message": "two steps have the same weight; the weights must rise"}
             ]
         )
     )]
     pub steps: Vec<Step>,
-    /// Whether the weight may rise evenly between two steps while evidence is good.
+    /// Whether the first step is entered by about fifty devices, and by more as these do well.
     #[serde(default)]
     pub ramp: Ramp,
     /// When the weight may rise; at any time when left out.
@@ -44,6 +45,16 @@ pub struct Rollout {
     #[serde(default = "one_day")]
     #[schemars(length(min = 2, max = 32), regex(pattern = DURATION))]
     pub max_hold: String,
+    /// Who is first: others at each rollout, at random each time, or the same devices always.
+    #[serde(default)]
+    pub order: Order,
+    /// What an edit that lowers the weight of the present step does.
+    #[serde(default)]
+    pub on_decrease: OnDecrease,
+    /// Most offers of the new release in a minute, for each gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub offers_per_minute: Option<u32>,
 }
 
 fn one_day() -> String {
@@ -59,6 +70,9 @@ impl Default for Rollout {
             window: None,
             not_before: None,
             max_hold: one_day(),
+            order: Order::default(),
+            on_decrease: OnDecrease::default(),
+            offers_per_minute: None,
         }
     }
 }
@@ -75,11 +89,37 @@ pub enum Strategy {
     Steps,
 }
 
-/// One weight of a rollout.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// How consecutive rollouts choose who is first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Order {
+    /// Others each time, so that the burden is shared.
+    #[default]
+    Fair,
+    /// At random each time.
+    Independent,
+    /// The same devices each time.
+    Ring,
+}
+
+/// What an edit that lowers the weight of the present step does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnDecrease {
+    /// The weight stays as it is.
+    #[default]
+    Keep,
+    /// The weight is lowered, and devices that are not reached any more are returned.
+    Return,
+}
+
+/// One step of a rollout: a share or a number of devices.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "has(self.weight) ? !has(self.devices) : (has(self.devices) || has(self.audience))", "message": "a step needs one of weight and devices; with an audience neither means everybody of it"}
+]))]
 pub struct Step {
     /// Share of the audience, above 0 % and below 100 %, for example `10%` or `0.5%`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 2, max = 8),
         regex(pattern = r"^[0-9]{1,2}(\.[0-9]{1,4})?%$"),
@@ -87,7 +127,14 @@ pub struct Step {
             {"rule": "!self.matches('^0{1,2}([.]0{1,4})?%$')", "message": "a step of 0 % serves nobody; remove it"}
         ])
     )]
-    pub weight: String,
+    pub weight: Option<String>,
+    /// So many of the devices that were active in the seven days before the rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub devices: Option<i64>,
+    /// Whom the step is limited to: the employees, a region or a platform first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Audience>,
     /// How long the weight stays at least, for example `30m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 32), regex(pattern = DURATION))]
