@@ -318,6 +318,18 @@ fn what_a_channel_says_of_its_rollout() {
 }
 
 #[test]
+fn the_ready_made_rollouts_are_clean() {
+    let text = include_str!("../../../docs/rollouts.md");
+    let examples: Vec<&str> =
+        text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        let indented: String = example.lines().map(|line| format!("  {line}\n")).collect();
+        assert_eq!(found(&parse(&channel_and(&indented))), Vec::<String>::new(), "{example}");
+    }
+}
+
+#[test]
 fn what_is_unclear_in_a_rollout() {
     for (more, at, says) in [
         ("  approvals: [{ release: 1.4.2, step: 1 }]\n", "9:39", "there is no step 1"),
