@@ -16,8 +16,10 @@ use std::{
 };
 
 use sluice_core::{
-    channel::{Access, Platform, Platforms, Target},
+    brake::{Brake, BrakeId, BrakeIndex, Brakes, Devices, Scope},
+    channel::{Access, Platform, Platforms, Target, Upgrade},
     client::{Client, PluginVersion},
+    cohort::{Cohort, Order, Salt},
     decide::decide,
     digest::Digest,
     memory::{DeviceMemory, Failed},
@@ -25,7 +27,7 @@ use sluice_core::{
     record::Zip,
     release::RollbackPolicy,
     request::{DeviceKey, Request},
-    snapshot::{App, ChannelEntry, FORMAT, LineEntry, Offer, Root, Shard, Snapshot},
+    snapshot::{App, CandidateEntry, ChannelEntry, FORMAT, LineEntry, Offer, Root, Shard, Snapshot},
 };
 
 struct Counting;
@@ -50,11 +52,26 @@ const APPS: usize = 100;
 const CHANNELS: usize = 100;
 const RUN: Duration = Duration::from_secs(2);
 
-fn snapshot() -> Snapshot {
+fn snapshot(rollouts: bool) -> Snapshot {
     let line = |native: Option<&str>, version: &str| {
         let native = native.map(|range| range.parse().expect("a range"));
         let stable = Target::Release(version.parse().expect("a version"));
-        LineEntry::serving(native, Platforms::ALL, Some(stable))
+        let cohort = Cohort {
+            salt: Salt::from_bytes([7; 32]),
+            serial: 3,
+            order: Order::Fair,
+            weight: 50_000,
+            below: 0,
+        };
+        let candidate = CandidateEntry {
+            release: "2.2.0".parse().expect("a version"),
+            cohort,
+            level: 0,
+            started: 0,
+            open: true,
+        };
+        let line = LineEntry::serving(native, Platforms::ALL, Some(stable));
+        LineEntry { candidate: rollouts.then_some(candidate), ..line }
     };
     let offer = |version: &str| Offer {
         digest: Digest::of(version.as_bytes()),
@@ -69,11 +86,17 @@ fn snapshot() -> Snapshot {
         let channels = (0..CHANNELS)
             .map(|channel| ChannelEntry {
                 channel: format!("channel-{channel}").parse().expect("a name"),
-                access: Access { public: channel == 0, self_assign: true, ..Access::default() },
+                access: Access {
+                    public: channel == 0,
+                    self_assign: true,
+                    upgrade: Upgrade::Any,
+                    ..Access::default()
+                },
                 lines: vec![line(Some(">=4.0.0"), "2.1.0"), line(None, "1.4.2")],
+                allow_held: Vec::new(),
             })
             .collect();
-        let offers = ["1.4.2", "2.1.0"].map(|v| (v.parse().expect("a version"), offer(v))).into();
+        let offers = ["1.4.2", "2.1.0", "2.2.0"].map(|v| (v.parse().expect("a version"), offer(v))).into();
         let app = format!("com.example.app{app}").parse().expect("an app id");
         Arc::new(App::compile(Shard { app, offers, channels }).expect("a shard"))
     });
@@ -82,8 +105,31 @@ fn snapshot() -> Snapshot {
     Snapshot::new(root, apps)
 }
 
+/// One brake of something else in every app.
+fn brakes() -> Brakes {
+    let mut index = BrakeIndex::default();
+    for app in 0..APPS {
+        let (app, digest) =
+            (format!("com.example.app{app}").parse().expect("an app id"), Digest::of(b"1.3.0"));
+        index.add(&Brake {
+            id: BrakeId::derive(&app, &digest, &Scope::App, Devices::Return, 0),
+            app,
+            digest,
+            release: Some("1.3.0".parse().expect("a version")),
+            scope: Scope::App,
+            devices: Devices::Return,
+            by: "gate".into(),
+            why: "it breaks".into(),
+            at: jiff::Timestamp::UNIX_EPOCH,
+            evidence: None,
+        });
+    }
+    Brakes::compile(&index, &Brakes::none())
+}
+
 fn main() {
-    let snapshot = snapshot();
+    let (none, some) = (Brakes::none(), brakes());
+    let (snapshot, rollouts) = (snapshot(false), snapshot(true));
     let ids: Vec<String> = (0..APPS).map(|app| format!("com.example.app{app}")).collect();
     let wishes: Vec<String> = (0..CHANNELS).map(|channel| format!("channel-{channel}")).collect();
     let memory = DeviceMemory {
@@ -105,23 +151,38 @@ fn main() {
         key_id: None,
     };
     println!("{} channels in {APPS} apps, one thread\n", APPS * CHANNELS);
-    println!("{:<28}{:>14}{:>10}{:>14}", "case", "decisions/s", "ns each", "allocations");
+    println!("{:<32}{:>14}{:>10}{:>14}", "case", "decisions/s", "ns each", "allocations");
     run("public channel", |n| {
         let request = Request { app_id: &ids[n % APPS], ..request };
-        black_box(decide(&snapshot, None, black_box(&request), 1));
+        black_box(decide(&snapshot, &none, None, black_box(&request), 1));
     });
     run("channel by name, memory", |n| {
         let wish = Some(wishes[n / APPS % CHANNELS].as_str());
         let request = Request { app_id: &ids[n % APPS], default_channel: wish, ..request };
-        black_box(decide(&snapshot, Some(&memory), black_box(&request), 1));
+        black_box(decide(&snapshot, &none, Some(&memory), black_box(&request), 1));
     });
     run("up to date", |n| {
         let request = Request { app_id: &ids[n % APPS], current: "1.4.2", on_builtin: false, ..request };
-        black_box(decide(&snapshot, None, black_box(&request), 1));
+        black_box(decide(&snapshot, &none, None, black_box(&request), 1));
+    });
+    let keys: Vec<DeviceKey> = (0..1_000).map(|n| DeviceKey::of(&n.to_string())).collect();
+    run("rollout, public channel", |n| {
+        let request = Request { app_id: &ids[n % APPS], device: keys[n % keys.len()], ..request };
+        black_box(decide(&rollouts, &none, None, black_box(&request), 1));
+    });
+    run("rollout, up to date", |n| {
+        let (app_id, device) = (ids[n % APPS].as_str(), keys[n % keys.len()]);
+        let request = Request { app_id, device, current: "1.4.2", on_builtin: false, ..request };
+        black_box(decide(&rollouts, &none, None, black_box(&request), 1));
+    });
+    run("rollout and brakes, up to date", |n| {
+        let (app_id, device) = (ids[n % APPS].as_str(), keys[n % keys.len()]);
+        let request = Request { app_id, device, current: "1.4.2", on_builtin: false, ..request };
+        black_box(decide(&rollouts, &some, None, black_box(&request), 1));
     });
     run("unknown app", |_| {
         let request = Request { app_id: "com.example.unknown", ..request };
-        black_box(decide(&snapshot, None, black_box(&request), 1));
+        black_box(decide(&snapshot, &none, None, black_box(&request), 1));
     });
 }
 
@@ -141,5 +202,5 @@ fn run(name: &str, mut decision: impl FnMut(usize)) {
     let seconds = start.elapsed().as_secs_f64();
     let allocations = (ALLOCATIONS.load(Ordering::Relaxed) - before) as f64 / count as f64;
     let rate = count as f64 / seconds;
-    println!("{name:<28}{rate:>14.0}{:>10.0}{allocations:>14.3}", 1e9 / rate);
+    println!("{name:<32}{rate:>14.0}{:>10.0}{allocations:>14.3}", 1e9 / rate);
 }

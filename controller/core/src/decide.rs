@@ -1,18 +1,21 @@
-//! What a device is answered: a pure function of one snapshot, one device memory entry and one request.
+//! What a device is answered: a pure function of one snapshot, the brakes, one device memory entry and one request.
 //!
 //! The order is that of `device-protocol` section 5, with the lines, requirements and device memory of the design
 //! added where they belong. Nothing here allocates, and every answer comes with the steps that led to it.
 
 use crate::{
-    channel::{Access, Platform, Upgrade},
+    brake::{AppBrakes, Brakes},
     client::Feature,
     memory::{DeviceMemory, OverrideBy},
-    native::NativeVersion,
     request::Request,
-    snapshot::{App, Served, ServedBundle, ServedChannel, ServedLine, Snapshot},
+    snapshot::{App, ServedBundle, ServedChannel, ServedLine, Snapshot},
+    trial::Membership,
 };
 
+mod candidate;
+mod guards;
 mod refusal;
+mod stable;
 mod trace;
 
 pub use refusal::{Kind, Old, Refusal, RefusalCode};
@@ -25,6 +28,8 @@ pub struct Decision<'s> {
     pub answer: Answer<'s>,
     /// Why.
     pub trace: Trace<'s>,
+    /// The part of a trial that the device is in.
+    pub trial: Option<Trial<'s>>,
 }
 
 /// What a device is told.
@@ -40,19 +45,44 @@ pub enum Answer<'s> {
     Refused(Refusal<'s>),
 }
 
-/// Why a line has nothing to offer, or what it offers.
-type Chosen<'s> = Result<&'s Served, Answer<'s>>;
+/// What must be noted of a device that takes part in a trial.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial<'s> {
+    /// The channel.
+    pub channel: &'s ServedChannel,
+    /// The line of the channel.
+    pub line: &'s ServedLine,
+    /// What is being tried.
+    pub candidate: &'s ServedBundle,
+    /// When the rollout began, in seconds since 1970: only devices that were known before weigh.
+    pub started: i64,
+    /// Level and arm.
+    pub membership: Membership,
+}
+
+/// One request and all that its answer follows from.
+#[derive(Clone, Copy)]
+struct Asking<'s, 'a> {
+    app: &'s App,
+    channel: &'s ServedChannel,
+    how: How,
+    brakes: Option<&'s AppBrakes>,
+    memory: Option<&'a DeviceMemory>,
+    request: &'a Request<'a>,
+    now: i64,
+}
 
 /// Decides what the device is told. `now_seconds` counts from 1970.
 pub fn decide<'s>(
     snapshot: &'s Snapshot,
+    brakes: &'s Brakes,
     memory: Option<&DeviceMemory>,
     request: &Request<'_>,
     now_seconds: i64,
 ) -> Decision<'s> {
-    let mut trace = Trace::default();
-    let answer = answer(snapshot, memory, request, now_seconds, &mut trace);
-    Decision { answer, trace }
+    let mut decision = Decision { answer: Answer::NothingNew, trace: Trace::default(), trial: None };
+    decision.answer = answer(snapshot, brakes, memory, request, now_seconds, &mut decision);
+    decision
 }
 
 /// The channel that a device would be served from, and how it got there. The trace says why there is none.
@@ -67,7 +97,7 @@ pub fn select<'s>(
         match app.channel(stored.channel.as_str()) {
             _ if obsolete => trace.push(Step::OverrideObsolete),
             None => trace.push(Step::OverrideGone),
-            Some(channel) if channel.lines.iter().all(|line| line.stable.is_none()) => {
+            Some(channel) if channel.lines.iter().all(ServedLine::is_empty) => {
                 trace.push(Step::OverrideEmpty { channel: channel.name.as_str() });
             }
             Some(channel) => {
@@ -108,11 +138,13 @@ pub fn select<'s>(
 
 fn answer<'s>(
     snapshot: &'s Snapshot,
+    brakes: &'s Brakes,
     memory: Option<&DeviceMemory>,
     request: &Request<'_>,
     now: i64,
-    trace: &mut Trace<'s>,
+    decision: &mut Decision<'s>,
 ) -> Answer<'s> {
+    let trace = &mut decision.trace;
     // Before the app is looked up, so that the answer does not tell known apps from unknown ones.
     if request.client.is_refused() {
         trace.push(Step::PluginRefused);
@@ -122,18 +154,22 @@ fn answer<'s>(
         trace.push(Step::AppUnknown);
         return refuse(RefusalCode::NoChannel, None);
     };
-    let Some((channel, _)) = select(app, memory, request, trace) else {
+    let Some((channel, how)) = select(app, memory, request, trace) else {
         return refuse(RefusalCode::NoChannel, None);
     };
-    match choose(channel, request, trace) {
-        Err(answer) => answer,
-        Ok(Served::Builtin) => answer_builtin(&channel.access, request, trace),
-        Ok(Served::Bundle(bundle)) => answer_bundle(&channel.access, bundle, memory, request, now, trace),
-    }
+    let Some(line) = choose(channel, request, trace) else { return Answer::NothingNew };
+    let asking = Asking { app, channel, how, brakes: brakes.of(request.app_id), memory, request, now };
+    let running = asking.running(trace);
+    let answer = asking.candidate(line, running, decision);
+    answer.unwrap_or_else(|| asking.stable(line, running, &mut decision.trace))
 }
 
-/// What the first line that matches the device runs.
-fn choose<'s>(channel: &'s ServedChannel, request: &Request<'_>, trace: &mut Trace<'s>) -> Chosen<'s> {
+/// The first line that matches the device.
+fn choose<'s>(
+    channel: &'s ServedChannel,
+    request: &Request<'_>,
+    trace: &mut Trace<'s>,
+) -> Option<&'s ServedLine> {
     let (platform, native) = (request.platform(), request.native);
     // A platform that the channel excludes is refused by its own rule below, whatever the lines say.
     let platform_off = !channel.access.platforms.contains(platform);
@@ -143,146 +179,12 @@ fn choose<'s>(channel: &'s ServedChannel, request: &Request<'_>, trace: &mut Tra
     };
     let Some((index, line)) = channel.lines.iter().enumerate().find(|(_, line)| matches(line)) else {
         trace.push(Step::NoLine { platform, native });
-        return Err(Answer::NothingNew);
+        return None;
     };
     if channel.lines.len() > 1 {
         trace.push(Step::Line { number: index + 1, native: line.native.as_ref() });
     }
-    let Some(target) = &line.stable else {
-        trace.push(Step::NothingReady);
-        return Err(Answer::NothingNew);
-    };
-    trace.push(Step::Target { version: target.name() });
-    Ok(target)
-}
-
-fn answer_builtin<'s>(access: &Access, request: &Request<'_>, trace: &mut Trace<'s>) -> Answer<'s> {
-    if request.on_builtin {
-        trace.push(Step::OnShipped);
-        return Answer::NothingNew;
-    }
-    if let Some(code) = platform_off(access, request, trace).or_else(|| switched_off(access, request, trace))
-    {
-        return refuse(code, Some("builtin"));
-    }
-    if !request.client.has(Feature::BuiltinAnswer) {
-        trace.push(Step::CannotRevert { electron: request.platform() == Platform::Electron });
-        return refuse(RefusalCode::RevertToBuiltinPluginVersionTooOld, None);
-    }
-    trace.push(Step::Reverted);
-    Answer::Builtin
-}
-
-fn answer_bundle<'s>(
-    access: &Access,
-    bundle: &'s ServedBundle,
-    memory: Option<&DeviceMemory>,
-    request: &Request<'_>,
-    now: i64,
-    trace: &mut Trace<'s>,
-) -> Answer<'s> {
-    let version = bundle.name.as_str();
-    if let Some(step) = key_conflict(bundle, request) {
-        trace.push(step);
-        let bundle_key = bundle.offer.key_id.as_deref();
-        return Answer::Refused(Refusal {
-            code: RefusalCode::KeyIdMismatch,
-            version: Some(version),
-            bundle_key,
-        });
-    }
-    if request.current == version {
-        trace.push(Step::AlreadyRuns { version });
-        return Answer::NothingNew;
-    }
-    let refusal = platform_off(access, request, trace)
-        .or_else(|| out_of_policy(access, bundle, request.native, trace))
-        .or_else(|| switched_off(access, request, trace));
-    if let Some(code) = refusal {
-        return refuse(code, Some(version));
-    }
-    if memory.is_some_and(|m| m.has_failed(&bundle.offer.digest, request.native, now)) {
-        trace.push(Step::FailedHere { version });
-        return Answer::NothingNew;
-    }
-    trace.push(Step::Offered { version });
-    Answer::Update(bundle)
-}
-
-/// Rule 5, and rule 14 of the design: whether device and bundle disagree about encryption.
-fn key_conflict<'s>(bundle: &'s ServedBundle, request: &Request<'_>) -> Option<Step<'s>> {
-    let client = request.client;
-    let electron = client.platform == Platform::Electron;
-    match (&bundle.offer.key_id, request.key_id) {
-        // Electron verifies nothing, so that its key does not matter; and it decrypts nothing.
-        (None, device_key) => (device_key.is_some() && !electron).then_some(Step::PlainForKey),
-        (Some(_), _) if electron => Some(Step::EncryptedForElectron),
-        (Some(_), _) if !client.has(Feature::PublicKey) => Some(Step::EncryptedForOld),
-        (Some(_), None) if client.has(Feature::KeyId) => Some(Step::EncryptedForKeyless),
-        (Some(_), None) => None,
-        (Some(bundle_key), Some(device_key)) => {
-            // Old clients state four characters, which every key begins with.
-            let comparable = client.has(Feature::FullKeyId) && device_key.len() > 4;
-            (comparable && bundle_key != device_key).then_some(Step::OtherKey { bundle_key })
-        }
-    }
-}
-
-/// Rule 7.
-fn platform_off(access: &Access, request: &Request<'_>, trace: &mut Trace<'_>) -> Option<RefusalCode> {
-    let platform = request.platform();
-    if access.platforms.contains(platform) {
-        return None;
-    }
-    trace.push(Step::PlatformOff { platform });
-    Some(RefusalCode::DisabledPlatform(platform))
-}
-
-/// Rules 8 to 14: how far the bundle may be from the native version.
-fn out_of_policy<'s>(
-    access: &Access,
-    bundle: &'s ServedBundle,
-    native: NativeVersion,
-    trace: &mut Trace<'s>,
-) -> Option<RefusalCode> {
-    let version = bundle.name.as_str();
-    let semver = bundle.version.semver();
-    let target = NativeVersion::from(semver);
-    let (major, minor) = (target.0 != native.0, target.1 != native.1);
-    let too_far = match access.upgrade {
-        Upgrade::Any => None,
-        Upgrade::SameMajor => (target.0 > native.0).then_some(RefusalCode::DisableAutoUpdateToMajor),
-        Upgrade::SameMinor => (major || minor).then_some(RefusalCode::DisableAutoUpdateToMinor),
-        Upgrade::SamePatch => (target != native).then_some(RefusalCode::DisableAutoUpdateToPatch),
-    };
-    if let Some(code) = too_far {
-        trace.push(Step::TooFar { version, native, policy: access.upgrade });
-        return Some(code);
-    }
-    if let Some(range) = bundle.offer.native.as_ref().filter(|range| !range.contains(native)) {
-        trace.push(Step::RequiresNative { version, range, native });
-        return Some(RefusalCode::DisableAutoUpdateToMetadata);
-    }
-    // A pre-release is below the release of the same numbers, and native versions have no pre-release tag.
-    let under = target < native || (target == native && !semver.pre.is_empty());
-    if under && !access.under_native {
-        trace.push(Step::UnderNative { version, native });
-        return Some(RefusalCode::DisableAutoUpdateUnderNative);
-    }
-    None
-}
-
-/// Rules 15 to 18.
-fn switched_off(access: &Access, request: &Request<'_>, trace: &mut Trace<'_>) -> Option<RefusalCode> {
-    let code = match (request.production, request.emulator) {
-        (true, _) if !access.production => RefusalCode::DisableProdBuild,
-        (false, _) if !access.development => RefusalCode::DisableDevBuild,
-        (_, false) if !access.device => RefusalCode::DisableDevice,
-        (_, true) if !access.emulator => RefusalCode::DisableEmulator,
-        _ => return None,
-    };
-    trace.push(Step::SwitchedOff { code });
-    Some(code)
+    Some(line)
 }
 
 const fn refuse(code: RefusalCode, version: Option<&str>) -> Answer<'_> {

@@ -4,6 +4,7 @@
 //! Everything that knows about Git, YAML, HTTP, SQL or Kubernetes stands in another crate and depends on
 //! this one, never the other way round.
 
+pub mod brake;
 pub mod channel;
 pub mod client;
 pub mod cohort;

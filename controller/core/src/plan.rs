@@ -434,7 +434,12 @@ fn plan_channel(
     }
     let mut record =
         ChannelRecord { name: spec.name.clone(), public: spec.access.public, lines: BTreeMap::new() };
-    let mut entry = ChannelEntry { channel: spec.channel.clone(), access: spec.access, lines: Vec::new() };
+    let mut entry = ChannelEntry {
+        channel: spec.channel.clone(),
+        access: spec.access,
+        lines: Vec::new(),
+        allow_held: Vec::new(),
+    };
     for (index, wanted) in spec.lines.iter().enumerate() {
         let key = wanted.key();
         let last = before

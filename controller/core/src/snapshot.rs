@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    channel::{Access, Audience, Platform, Platforms, Target},
+    channel::{Access, Audience, Line, Platform, Platforms, Target},
     cohort::Cohort,
     digest::Digest,
     ids::{AppId, ChannelName, Version},
@@ -87,6 +87,9 @@ pub struct ChannelEntry {
     pub access: Access,
     /// First match wins.
     pub lines: Vec<LineEntry>,
+    /// Ids of the brakes that Git lifts on this channel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_held: Vec<String>,
 }
 
 /// One line as it is served.
@@ -198,11 +201,15 @@ pub struct ServedChannel {
     pub access: Access,
     /// First match wins.
     pub lines: Vec<ServedLine>,
+    /// Ids of the brakes that Git lifts on this channel.
+    pub allow_held: Vec<String>,
 }
 
 /// One line, compiled.
 #[derive(Debug)]
 pub struct ServedLine {
+    /// [`Line::key`].
+    pub key: String,
     /// Native versions it is for.
     pub native: Option<NativeRange>,
     /// Platforms it is for.
@@ -272,7 +279,7 @@ impl App {
             .collect();
         let channels = channels
             .into_iter()
-            .map(|ChannelEntry { channel, access, lines }| {
+            .map(|ChannelEntry { channel, access, lines, allow_held }| {
                 let bundle = |version: Version| match bundles.get(&version) {
                     Some(bundle) => Ok(Arc::clone(bundle)),
                     None => Err(InvalidShard::MissingOffer {
@@ -282,7 +289,8 @@ impl App {
                     }),
                 };
                 let lines = lines.into_iter().map(|line| ServedLine::compile(line, bundle));
-                Ok(ServedChannel { lines: lines.collect::<Result<_, _>>()?, name: channel.clone(), access })
+                let lines = lines.collect::<Result<_, _>>()?;
+                Ok(ServedChannel { lines, name: channel.clone(), access, allow_held })
             })
             .collect::<Result<Vec<_>, InvalidShard>>()?;
         let by_name = channels.iter().enumerate().map(|(index, c)| (c.name.clone(), index)).collect();
@@ -319,11 +327,17 @@ impl App {
 }
 
 impl ServedLine {
+    /// Whether nothing is served or rolled out on it.
+    pub fn is_empty(&self) -> bool {
+        self.stable.is_none() && self.candidate.is_none()
+    }
+
     fn compile(
         line: LineEntry,
         bundle: impl Fn(Version) -> Result<Arc<ServedBundle>, InvalidShard>,
     ) -> Result<Self, InvalidShard> {
         let LineEntry { native, platforms, stable, candidate, kept, fallbacks } = line;
+        let key = Line { native: native.clone(), platforms, target: Target::Builtin }.key();
         let stable = match stable {
             None => None,
             Some(Target::Builtin) => Some(Served::Builtin),
@@ -336,7 +350,7 @@ impl ServedLine {
             }
         };
         let all = |versions: Vec<Version>| versions.into_iter().map(&bundle).collect::<Result<_, _>>();
-        Ok(Self { native, platforms, stable, candidate, kept: all(kept)?, fallbacks: all(fallbacks)? })
+        Ok(Self { key, native, platforms, stable, candidate, kept: all(kept)?, fallbacks: all(fallbacks)? })
     }
 }
 

@@ -18,7 +18,7 @@ use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use sluice_bundle::address::AddressPolicy;
-use sluice_core::{snapshot::Snapshot, status::Status};
+use sluice_core::{brake::Brakes, snapshot::Snapshot, status::Status};
 use sluice_engine::{BundlePolicy, Committed, Engine, Folder, Parts, Settings, last_commit};
 use sluice_notify::Teller;
 use sluice_repo::{Access, CommitId, Launch, Mirrors, Reader, Source, SourceSettings, hooks};
@@ -94,8 +94,14 @@ pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> a
     };
     // For gateways that answer devices from the same store; without any it finds nothing to do.
     let relay = Relay::new(objects.clone(), fleet.clone());
-    let mut views =
-        Views::of_one_process(parts.snapshot.clone(), parts.status.clone(), fleet.clone(), objects);
+    let brakes: Arc<ArcSwap<Brakes>> = Arc::default();
+    let mut views = Views::of_one_process(
+        parts.snapshot.clone(),
+        brakes.clone(),
+        parts.status.clone(),
+        fleet.clone(),
+        objects,
+    );
     views.background = Some(Arc::new(Segments(relay.pending())));
     let engine = Engine::open(engine_settings(&config), parts.clone()).await?;
 

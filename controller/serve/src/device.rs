@@ -133,7 +133,9 @@ impl DeviceServer {
         let request = checked.request();
         let snapshot = self.views.snapshot.load();
         let memory = self.views.devices.memory(request.app_id, request.device);
-        let decision = decide::decide(&snapshot, memory.as_deref(), &request, now);
+        // After the snapshot: what it offers anew is met by brakes that are as new.
+        let brakes = self.views.brakes.load();
+        let decision = decide::decide(&snapshot, &brakes, memory.as_deref(), &request, now);
         let reply = update::render(&decision.answer, &request, &self.settings.download_url);
         self.metrics.decided(&decision.answer);
         // Only apps that are served are counted, or anybody could fill the store.

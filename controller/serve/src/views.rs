@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
-use sluice_core::{snapshot::Snapshot, status::Status};
+use sluice_core::{brake::Brakes, snapshot::Snapshot, status::Status};
 use sluice_store::{control::Freshness, fleet::Fleet, objects::Objects};
 
 use crate::{devices::Devices, metrics::Figure};
@@ -13,6 +13,8 @@ use crate::{devices::Devices, metrics::Figure};
 pub struct Views {
     /// The snapshot that devices are answered from.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The brakes that are in force.
+    pub brakes: Arc<ArcSwap<Brakes>>,
     /// What the installation says of itself.
     pub status: Arc<ArcSwap<Status>>,
     /// What is known and noted of devices.
@@ -45,12 +47,14 @@ impl Views {
     /// Views of a process that publishes what it serves and keeps devices itself.
     pub fn of_one_process(
         snapshot: Arc<ArcSwap<Snapshot>>,
+        brakes: Arc<ArcSwap<Brakes>>,
         status: Arc<ArcSwap<Status>>,
         fleet: Arc<Fleet>,
         objects: Arc<dyn Objects>,
     ) -> Self {
         Self {
             snapshot,
+            brakes,
             status,
             devices: fleet.clone(),
             fleet: Some(fleet),
@@ -63,12 +67,22 @@ impl Views {
     /// Views of a process that only answers devices, from what others publish.
     pub fn of_a_gateway(
         snapshot: Arc<ArcSwap<Snapshot>>,
+        brakes: Arc<ArcSwap<Brakes>>,
         freshness: Arc<Freshness>,
         devices: Arc<dyn Devices>,
         objects: Arc<dyn Objects>,
     ) -> Self {
         let freshness = Some(freshness);
-        Self { snapshot, status: Arc::default(), devices, fleet: None, freshness, background: None, objects }
+        Self {
+            snapshot,
+            brakes,
+            status: Arc::default(),
+            devices,
+            fleet: None,
+            freshness,
+            background: None,
+            objects,
+        }
     }
 }
 
@@ -84,6 +98,7 @@ pub(crate) mod testing {
     pub(crate) async fn empty(dir: &Path) -> Views {
         let fleet = Fleet::open(&dir.join("fleet.sqlite"), Arc::new(|| 0)).await.unwrap();
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::empty()));
-        Views::of_one_process(snapshot, Arc::default(), Arc::new(fleet), Arc::new(Remote::in_memory()))
+        let (brakes, status) = (Arc::default(), Arc::default());
+        Views::of_one_process(snapshot, brakes, status, Arc::new(fleet), Arc::new(Remote::in_memory()))
     }
 }

@@ -1,18 +1,27 @@
 //! The deciding table of `device-protocol` section 5 row by row, and what the design adds to it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    channel::Platform::{Android, Electron, Ios},
+    channel::Platform::{self, Android, Electron, Ios},
     client::{Client, PluginVersion},
     digest::Digest,
     memory::{FAILED_FOR_SECONDS, Failed, Override},
     request::{DeviceKey, normalise_native},
     snapshot::{FORMAT, Root, Shard},
 };
+
+mod braked;
+mod properties;
+mod rollout;
+
+static NO_BRAKES: LazyLock<Brakes> = LazyLock::new(Brakes::none);
 
 const APP: &str = "com.example.shop";
 const NEW: &str = "8.51.23";
@@ -70,6 +79,7 @@ fn one(with: Value) -> Snapshot {
 
 #[derive(Clone)]
 struct Device {
+    id: u64,
     app: &'static str,
     platform: Platform,
     plugin: &'static str,
@@ -85,6 +95,7 @@ struct Device {
 /// A current Android device with native version 1.0.0 on its shipped bundle.
 fn device() -> Device {
     Device {
+        id: 0,
         app: APP,
         platform: Android,
         plugin: NEW,
@@ -104,11 +115,15 @@ impl Device {
     }
 
     fn asks_at<'s>(&self, snapshot: &'s Snapshot, now: i64) -> Decision<'s> {
+        self.asks_braked(snapshot, &NO_BRAKES, now)
+    }
+
+    fn asks_braked<'s>(&self, snapshot: &'s Snapshot, brakes: &'s Brakes, now: i64) -> Decision<'s> {
         let (native, text) = normalise_native(self.native).unwrap();
         let on_builtin = self.runs == "builtin" || self.runs == self.native;
         let request = Request {
             app_id: self.app,
-            device: DeviceKey::of("x"),
+            device: DeviceKey::of(&self.id.to_string()),
             probe: false,
             client: Client::new(self.platform, PluginVersion::parse(self.plugin)),
             native,
@@ -120,7 +135,7 @@ impl Device {
             production: self.production,
             key_id: self.key,
         };
-        decide(snapshot, self.memory.as_ref(), &request, now)
+        decide(snapshot, brakes, self.memory.as_ref(), &request, now)
     }
 
     fn on(self, channel: &str, by: OverrideBy) -> Self {
@@ -142,7 +157,12 @@ fn short(decision: &Decision<'_>) -> (String, &'static str) {
 
 #[track_caller]
 fn expect(device: &Device, snapshot: &Snapshot, answer: &str, step: &str) {
-    let decision = device.asks(snapshot);
+    expect_braked(device, snapshot, &NO_BRAKES, answer, step);
+}
+
+#[track_caller]
+fn expect_braked(device: &Device, snapshot: &Snapshot, brakes: &Brakes, answer: &str, step: &str) {
+    let decision = device.asks_braked(snapshot, brakes, 0);
     assert_eq!(short(&decision), (answer.to_owned(), step), "{:?}", decision.trace);
     for step in decision.trace.iter() {
         let sentence = step.to_string();

@@ -3,14 +3,18 @@
 use std::fmt;
 
 use crate::{
+    brake::{Brake, Scope},
     channel::{Platform, Upgrade},
+    cohort::Ppm,
     native::{NativeRange, NativeVersion},
+    trial::Arm,
 };
 
 use super::RefusalCode;
 
-/// No path through the decision has more steps: one about the override, one about the channel, line, target, verdict.
-const CAPACITY: usize = 6;
+/// No path through the decision has more steps: override, channel, line; candidate, cohort, arm; what is braked, the
+/// target, its brake, what it falls back to, verdict.
+const CAPACITY: usize = 11;
 
 /// The steps of one decision, in their order. It lives on the stack.
 #[derive(Clone, Copy, Default)]
@@ -63,8 +67,36 @@ pub enum Step<'s> {
     NoLine { platform: Platform, native: NativeVersion },
     /// The line that serves the device.
     Line { number: usize, native: Option<&'s NativeRange> },
+    /// What is being rolled out on the line.
+    Candidate { version: &'s str, weight: Ppm },
+    /// The device is in the share that is offered the candidate.
+    Reached { version: &'s str },
+    /// The device is outside that share.
+    Outside { version: &'s str },
+    /// Nobody new is offered the candidate.
+    Closed { version: &'s str },
+    /// The device takes part in the trial.
+    Trial { arm: Arm, level: u32 },
+    /// A brake stopped the bundle here.
+    Braked { version: &'s str, brake: &'s Brake },
+    /// A brake stopped the bundle elsewhere, so that nobody new is offered it here.
+    Paused { version: &'s str, brake: &'s Brake },
+    /// The device runs a bundle that a brake stopped.
+    RunsBraked { brake: &'s Brake },
+    /// It stays on that until something newer is offered.
+    StaysBraked,
+    /// The device runs an overtaken candidate, which it keeps.
+    Overtaken { version: &'s str },
+    /// The bundle is not for this device, which must leave the one that it runs.
+    NotForThis { version: &'s str },
+    /// What did well before is served instead.
+    Fallback { version: &'s str },
+    /// Nothing that did well before can be served instead.
+    NoFallback,
     /// The line has no release that can be served.
     NothingReady,
+    /// The line serves nothing beside its candidate.
+    NothingElse,
     /// What the line serves.
     Target { version: &'s str },
     /// The device holds another key than the bundle was encrypted for.
@@ -128,6 +160,25 @@ impl fmt::Debug for Trace<'_> {
     }
 }
 
+/// A share, in percent without needless digits.
+struct Percent(Ppm);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} %", f64::from(self.0) / 10_000.0)
+    }
+}
+
+/// Which brake, whose and why.
+struct Because<'b>(&'b Brake);
+
+impl fmt::Display for Because<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Brake { id, by, why, .. } = self.0;
+        write!(f, "{} (brake {id} by {by})", why.trim_end_matches('.'))
+    }
+}
+
 /// One sentence per line.
 impl fmt::Display for Trace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -157,7 +208,22 @@ impl Step<'_> {
             Self::NoPublicChannel { .. } => "NoPublicChannel",
             Self::NoLine { .. } => "NoLine",
             Self::Line { .. } => "Line",
+            Self::Candidate { .. } => "Candidate",
+            Self::Reached { .. } => "Reached",
+            Self::Outside { .. } => "Outside",
+            Self::Closed { .. } => "Closed",
+            Self::Trial { arm: Arm::Treatment, .. } => "TrialTreatment",
+            Self::Trial { arm: Arm::Control, .. } => "TrialControl",
+            Self::Braked { .. } => "Braked",
+            Self::Paused { .. } => "Paused",
+            Self::RunsBraked { .. } => "RunsBraked",
+            Self::StaysBraked => "StaysBraked",
+            Self::Overtaken { .. } => "Overtaken",
+            Self::NotForThis { .. } => "NotForThis",
+            Self::Fallback { .. } => "Fallback",
+            Self::NoFallback => "NoFallback",
             Self::NothingReady => "NothingReady",
+            Self::NothingElse => "NothingElse",
             Self::Target { .. } => "Target",
             Self::OtherKey { .. } => "OtherKey",
             Self::PlainForKey => "PlainForKey",
@@ -224,7 +290,53 @@ impl fmt::Display for Step<'_> {
             Self::Line { number, native: None } => {
                 write!(f, "Line {number} of the channel is the first that matches.")
             }
+            Self::Candidate { version, weight } => {
+                write!(f, "{version} is being rolled out, to {} so far.", Percent(*weight))
+            }
+            Self::Reached { version } => {
+                write!(f, "The device is in the share that {version} is offered to.")
+            }
+            Self::Outside { version } => write!(f, "The rollout of {version} has not reached the device yet."),
+            Self::Closed { version } => write!(f, "Nobody new is offered {version} at present."),
+            Self::Trial { arm: Arm::Treatment, level } => write!(
+                f,
+                "The device takes part in the trial of level {level} as one of those who are offered the release."
+            ),
+            Self::Trial { arm: Arm::Control, level } => write!(
+                f,
+                "The device takes part in the trial of level {level} as one of those whom the others are compared with."
+            ),
+            Self::Braked { version, brake } => {
+                write!(f, "{version} is stopped: {}.", Because(brake))
+            }
+            Self::Paused { version, brake } => write!(
+                f,
+                "Nobody new is offered {version}, because it is stopped on {}: {}.",
+                match &brake.scope {
+                    Scope::Channel(channel) => channel.as_str(),
+                    Scope::App => "every channel",
+                },
+                Because(brake)
+            ),
+            Self::RunsBraked { brake } => {
+                write!(f, "The device runs a bundle that is stopped: {}.", Because(brake))
+            }
+            Self::StaysBraked => f.write_str("It stays on that bundle until something newer is offered."),
+            Self::Overtaken { version } => write!(
+                f,
+                "The device runs {version}, which was overtaken and did no harm, and keeps it until the next one reaches it."
+            ),
+            Self::NotForThis { version } => {
+                write!(f, "{version} is not for this device, which must leave the bundle that it runs.")
+            }
+            Self::Fallback { version } => {
+                write!(f, "{version} did well before and is served instead.")
+            }
+            Self::NoFallback => {
+                f.write_str("No release that did well before can be served instead, so the device keeps what it has.")
+            }
             Self::NothingReady => f.write_str("The channel has no release that is ready to be served."),
+            Self::NothingElse => f.write_str("The channel serves nothing beside that."),
             Self::Target { version: "builtin" } => f.write_str("The channel serves the shipped bundle."),
             Self::Target { version } => write!(f, "The channel serves {version}."),
             Self::OtherKey { bundle_key } => write!(

@@ -151,7 +151,8 @@ async fn of(views: &Views, download_url: &str, body: &[u8], now: i64) -> Result<
     };
     let request = checked.request();
     let memory = views.devices.memory(request.app_id, request.device);
-    let decision = decide::decide(&snapshot, memory.as_deref(), &request, now);
+    let brakes = views.brakes.load_full();
+    let decision = decide::decide(&snapshot, &brakes, memory.as_deref(), &request, now);
     let reply = update::render(&decision.answer, &request, download_url);
     let trace = decision.trace.iter().map(ToString::to_string).collect();
     let mut explanation = explanation(answer_name(&decision.answer), &reply, trace, generation);

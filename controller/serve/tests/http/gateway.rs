@@ -33,7 +33,8 @@ async fn gateway(world: &World, limits: OutboxLimits) -> Gateway {
     let (views, objects) = (world.views.clone(), world.views.objects.clone());
     let clock = Arc::new(|| jiff::Timestamp::now().as_second());
     let outbox = Outbox::new(objects.clone(), views.snapshot.clone(), clock, limits);
-    let views = Views::of_a_gateway(views.snapshot, Arc::default(), Arc::new(outbox.clone()), objects);
+    let views =
+        Views::of_a_gateway(views.snapshot, views.brakes, Arc::default(), Arc::new(outbox.clone()), objects);
     let settings = DeviceSettings::new("https://ota.example.org");
     let device = DeviceServer::new(views.clone(), Metrics::new(&views), settings);
     let admin = Admin::without_api(device.clone(), CancellationToken::new());

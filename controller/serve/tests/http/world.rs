@@ -138,6 +138,7 @@ impl World {
         let fleet = Arc::new(fleet);
         let views = Views::of_one_process(
             Arc::new(ArcSwap::from_pointee(snapshot)),
+            Arc::default(),
             Arc::new(ArcSwap::from_pointee(Status { generation: 7, ..Status::default() })),
             fleet.clone(),
             objects,
@@ -180,6 +181,7 @@ fn snapshot(version: &Version, digest: Digest, zip: Zip) -> Snapshot {
         channel: name.parse().unwrap(),
         access: Access { public, self_assign: !public, ..Access::default() },
         lines: vec![LineEntry::serving(None, Platforms::ALL, Some(Target::Release(version.clone())))],
+        allow_held: Vec::new(),
     };
     let channels = vec![channel("production", true), channel("beta", false)];
     let shard = Shard {

@@ -67,6 +67,7 @@ fn shard(id: &str, release: &str) -> Shard {
             channel: "production".parse().unwrap(),
             access: Access { public: true, ..Access::default() },
             lines: vec![LineEntry::serving(None, Platforms::ALL, stable)],
+            allow_held: Vec::new(),
         }],
     }
 }

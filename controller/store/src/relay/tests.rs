@@ -106,6 +106,7 @@ fn shop() -> Snapshot {
             channel: "production".parse().unwrap(),
             access: Access { public: true, ..Access::default() },
             lines: vec![LineEntry::serving(None, Platforms::ALL, stable)],
+            allow_held: Vec::new(),
         }],
     };
     let apps = BTreeMap::from([(shard.app.clone(), digest)]);

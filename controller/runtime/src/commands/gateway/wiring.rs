@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use sluice_core::snapshot::Snapshot;
+use sluice_core::{brake::Brakes, snapshot::Snapshot};
 use sluice_serve::{
     admin::Admin,
     device::{DeviceServer, DeviceSettings},
@@ -36,7 +36,9 @@ pub(crate) async fn answer(config: GatewayConfig, stop: CancellationToken) -> an
     let follower = Follower::new(objects.clone(), snapshot.clone());
     let clock = Arc::new(|| Timestamp::now().as_second());
     let outbox = Outbox::new(objects.clone(), snapshot.clone(), clock, OutboxLimits::default());
-    let views = Views::of_a_gateway(snapshot, follower.freshness(), Arc::new(outbox.clone()), objects);
+    let brakes: Arc<ArcSwap<Brakes>> = Arc::default();
+    let views =
+        Views::of_a_gateway(snapshot, brakes, follower.freshness(), Arc::new(outbox.clone()), objects);
     let listen = device_listener.local_addr()?;
     let (given, downloads) = (config.public_url.as_ref(), config.download_url.as_ref());
     let public = public_url(given, downloads, tls.is_some(), listen);

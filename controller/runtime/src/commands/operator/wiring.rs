@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use sluice_core::{snapshot::Snapshot, status::Status};
+use sluice_core::{brake::Brakes, snapshot::Snapshot, status::Status};
 use sluice_kube::{Hooks, Operator, OperatorParts, Scope, leader::LeaseSettings, review::Reviewer};
 use sluice_repo::Mirrors;
 use sluice_serve::{
@@ -52,8 +52,10 @@ pub(crate) async fn operate(config: OperatorConfig, stop: CancellationToken) -> 
     let status = Arc::new(ArcSwap::from_pointee(Status::default()));
     let follower = Follower::new(objects.clone(), snapshot.clone());
     let fleet = LeaderFleet::new(config.database.clone().unwrap_or_else(|| FleetUrl::file(data.fleet())));
+    let brakes: Arc<ArcSwap<Brakes>> = Arc::default();
     let mut views = Views {
         snapshot: snapshot.clone(),
+        brakes: brakes.clone(),
         status: status.clone(),
         devices: Arc::new(fleet.clone()),
         fleet: None,

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sluice_core::{decide::decide, digest::Digest, memory::DeviceMemory};
+use sluice_core::{brake::Brakes, decide::decide, digest::Digest, memory::DeviceMemory};
 
 use super::*;
 use crate::protocol::fixture::{APP, PLATFORMS, PLUGINS, fields, recorded, snapshot, snapshot_of, with};
@@ -22,7 +22,7 @@ fn answer_from(
         Err(invalid) => invalid.reply(),
         Ok(checked) => {
             let request = checked.request();
-            render(&decide(snapshot, memory, &request, 0).answer, &request, BASE)
+            render(&decide(snapshot, &Brakes::none(), memory, &request, 0).answer, &request, BASE)
         }
     };
     (reply.status, serde_json::from_slice(&reply.body).unwrap())
