@@ -1,6 +1,7 @@
 //! The candidate of a line: who is offered it, who keeps it, and who takes part in its trial.
 
 use crate::{
+    brake::Acting,
     snapshot::{ServedCandidate, ServedLine},
     trial::{Arm, Membership},
 };
@@ -21,7 +22,7 @@ impl<'s> Asking<'s, '_> {
         let version = bundle.name.as_str();
         trace.push(Step::Candidate { version, weight: candidate.cohort.weight });
         let acting = self.acting(bundle);
-        if let Some(acting) = acting.filter(|acting| acting.stops()) {
+        if let Some(acting) = acting.filter(Acting::stops) {
             trace.push(Step::Braked { version, brake: acting.brake });
             return None;
         }
@@ -34,7 +35,7 @@ impl<'s> Asking<'s, '_> {
             }
             let rank = candidate.cohort.rank(&self.request.device);
             decision.trial = self.trial(line, candidate, rank, Arm::Treatment).filter(|_| acting.is_none());
-            self.say_trial(decision);
+            say_trial(decision);
             decision.trace.push(Step::AlreadyRuns { version });
             return Some(Answer::NothingNew);
         }
@@ -64,7 +65,7 @@ impl<'s> Asking<'s, '_> {
         if line.kept.iter().all(|kept| kept.name != self.request.current) {
             let arm = if reached { Arm::Treatment } else { Arm::Control };
             decision.trial = self.trial(line, candidate, rank, arm);
-            self.say_trial(decision);
+            say_trial(decision);
         }
         reached.then(|| {
             decision.trace.push(Step::Offered { version });
@@ -92,10 +93,10 @@ impl<'s> Asking<'s, '_> {
             membership: Membership { serial: cohort.serial, level: *level, arm },
         })
     }
+}
 
-    fn say_trial(&self, decision: &mut Decision<'s>) {
-        if let Some(Trial { membership: Membership { arm, level, .. }, .. }) = decision.trial {
-            decision.trace.push(Step::Trial { arm, level });
-        }
+fn say_trial(decision: &mut Decision<'_>) {
+    if let Some(Trial { membership: Membership { arm, level, .. }, .. }) = decision.trial {
+        decision.trace.push(Step::Trial { arm, level });
     }
 }

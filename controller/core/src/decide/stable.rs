@@ -55,8 +55,8 @@ impl<'s> Asking<'s, '_> {
         };
         trace.push(Step::Target { version: stable.name() });
         match (stable, running) {
-            (Served::Builtin, Running::Kept { .. }) => self.stay(trace),
-            (Served::Builtin, Running::Leaving) => self.to_builtin(trace),
+            (Served::Builtin, Running::Kept { .. }) => stay(trace),
+            (Served::Builtin, Running::Leaving) => self.return_to_builtin(trace),
             (Served::Builtin, Running::Free) => self.builtin(trace),
             (Served::Bundle(bundle), _) => self.bundle(line, bundle, running, trace),
         }
@@ -114,7 +114,7 @@ impl<'s> Asking<'s, '_> {
                 trace.push(Step::NotForThis { version });
                 return self.fall_back(line, running, trace);
             }
-            (None, _) if running.stays_rather_than(bundle) => return self.stay(trace),
+            (None, _) if running.stays_rather_than(bundle) => return stay(trace),
             _ => {}
         }
         if let Some(fault) = self.key_fault(bundle) {
@@ -164,8 +164,8 @@ impl<'s> Asking<'s, '_> {
                 trace.push(Step::NoFallback);
                 Answer::NothingNew
             }
-            Running::Kept { .. } => self.stay(trace),
-            Running::Leaving => self.to_builtin(trace),
+            Running::Kept { .. } => stay(trace),
+            Running::Leaving => self.return_to_builtin(trace),
         }
     }
 
@@ -184,11 +184,6 @@ impl<'s> Asking<'s, '_> {
         }
     }
 
-    fn stay(&self, trace: &mut Trace<'s>) -> Answer<'s> {
-        trace.push(Step::StaysBraked);
-        Answer::NothingNew
-    }
-
     /// Git says that the shipped bundle is what the device should run.
     fn builtin(&self, trace: &mut Trace<'s>) -> Answer<'s> {
         if self.request.on_builtin {
@@ -199,11 +194,11 @@ impl<'s> Asking<'s, '_> {
             trace.push(fault.step);
             return fault.answer();
         }
-        self.to_builtin(trace)
+        self.return_to_builtin(trace)
     }
 
     /// Sends the device to its shipped bundle, if its client can be sent there.
-    fn to_builtin(&self, trace: &mut Trace<'s>) -> Answer<'s> {
+    fn return_to_builtin(&self, trace: &mut Trace<'s>) -> Answer<'s> {
         if !self.request.client.has(Feature::BuiltinAnswer) {
             trace.push(Step::CannotRevert { electron: self.request.platform() == Platform::Electron });
             return refuse(RefusalCode::RevertToBuiltinPluginVersionTooOld, None);
@@ -211,4 +206,9 @@ impl<'s> Asking<'s, '_> {
         trace.push(Step::Reverted);
         Answer::Builtin
     }
+}
+
+fn stay<'s>(trace: &mut Trace<'s>) -> Answer<'s> {
+    trace.push(Step::StaysBraked);
+    Answer::NothingNew
 }

@@ -246,6 +246,7 @@ impl Step<'_> {
 }
 
 impl fmt::Display for Step<'_> {
+    #[expect(clippy::too_many_lines, reason = "one sentence for each step")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::PluginRefused => f.write_str("The updater plugin is version 4, which is not served."),
