@@ -18,7 +18,7 @@ use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use sluice_bundle::address::AddressPolicy;
-use sluice_core::{brake::Brakes, snapshot::Snapshot, status::Status};
+use sluice_core::{snapshot::Snapshot, status::Status};
 use sluice_engine::{BundlePolicy, Committed, Engine, Folder, Parts, Settings, last_commit};
 use sluice_notify::Teller;
 use sluice_repo::{Access, CommitId, Launch, Mirrors, Reader, Source, SourceSettings, hooks};
@@ -33,7 +33,7 @@ use sluice_serve::{
     views::{Background, Views},
 };
 use sluice_store::{
-    control::{BundleStore, DataDir},
+    control::{BrakeWatch, BundleStore, DataDir},
     fleet::Fleet,
     objects::{Directory, Objects},
     relay::Relay,
@@ -94,14 +94,19 @@ pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> a
     };
     // For gateways that answer devices from the same store; without any it finds nothing to do.
     let relay = Relay::new(objects.clone(), fleet.clone());
-    let brakes: Arc<ArcSwap<Brakes>> = Arc::default();
+    let brakes = BrakeWatch::new(objects.clone(), Arc::default(), true);
+    brakes
+        .look()
+        .await
+        .context("the brakes cannot be read, and without them what was stopped would be offered")?;
     let mut views = Views::of_one_process(
         parts.snapshot.clone(),
-        brakes.clone(),
+        brakes.brakes().clone(),
         parts.status.clone(),
         fleet.clone(),
         objects,
     );
+    views.braking = Some(brakes.clone());
     views.background = Some(Arc::new(Segments(relay.pending())));
     let engine = Engine::open(engine_settings(&config), parts.clone()).await?;
 
@@ -149,6 +154,10 @@ pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> a
     let relay_stop = stop.clone();
     tasks.spawn(async move {
         tokio::select! { () = relay.run() => {}, () = relay_stop.cancelled() => {} }
+    });
+    let brakes_stop = stop.clone();
+    tasks.spawn(async move {
+        tokio::select! { () = brakes.run() => {}, () = brakes_stop.cancelled() => {} }
     });
     let engine_stop = stop.clone();
     tasks.spawn(async move {

@@ -4,7 +4,11 @@ use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
 use sluice_core::{brake::Brakes, snapshot::Snapshot, status::Status};
-use sluice_store::{control::Freshness, fleet::Fleet, objects::Objects};
+use sluice_store::{
+    control::{BrakeWatch, Freshness},
+    fleet::Fleet,
+    objects::Objects,
+};
 
 use crate::{devices::Devices, metrics::Figure};
 
@@ -15,6 +19,8 @@ pub struct Views {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The brakes that are in force.
     pub brakes: Arc<ArcSwap<Brakes>>,
+    /// What brakes in the name of this process; without it the API does not.
+    pub braking: Option<Arc<BrakeWatch>>,
     /// What the installation says of itself.
     pub status: Arc<ArcSwap<Status>>,
     /// What is known and noted of devices.
@@ -55,6 +61,7 @@ impl Views {
         Self {
             snapshot,
             brakes,
+            braking: None,
             status,
             devices: fleet.clone(),
             fleet: Some(fleet),
@@ -76,6 +83,7 @@ impl Views {
         Self {
             snapshot,
             brakes,
+            braking: None,
             status: Arc::default(),
             devices,
             fleet: None,

@@ -11,6 +11,8 @@
 //! | `apps/<app>/decisions/<n>.json` | once each | the decision log of an app |
 //! | `artefacts/<sha256>.zip` | once each | what devices download |
 //! | `bundles/<digest>.json` | once each | the files of a bundle, and its zip |
+//! | `brakes/apps/<app>/<id>.json` | once each | who stopped which bundle where, and why |
+//! | `brakes/index.json` | compare-and-swap | all of them without their evidence (`sluice_core::brake::BrakeIndex`) |
 //! | `inventory/<name>.json` | replaced | documents of the engine |
 //!
 //! What gateways and the leader pass each other is in [`crate::relay`].
@@ -30,6 +32,7 @@ use sluice_core::{
 use crate::objects::{Objects, ObjectsError};
 
 mod artefacts;
+mod brakes;
 mod data_dir;
 mod decisions;
 mod documents;
@@ -40,6 +43,7 @@ mod served;
 mod snapshots;
 
 pub use artefacts::{BundleIndex, Verified};
+pub use brakes::{BRAKES_EVERY, BrakeWatch, Braked, NewBrake};
 pub use data_dir::{DataDir, DataDirError};
 pub use follower::{FollowError, Follower, Freshness, ROOT_EVERY};
 pub use served::{Older, advance};

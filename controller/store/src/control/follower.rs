@@ -2,7 +2,7 @@
 //! serves it. It starts when there is no store yet or it cannot be reached, and keeps the last good snapshot through
 //! every outage.
 //!
-//! The index of brakes, which is to be asked for more often than the root, belongs beside the root here.
+//! Nothing is served before the brakes were read once: a process that starts does not offer what was stopped.
 
 use std::{
     sync::{
@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use sluice_core::{ids::AppId, snapshot::Snapshot};
 use tokio::time::MissedTickBehavior;
 
-use super::{BundleStore, ControlError, advance};
+use super::{BrakeWatch, BundleStore, ControlError, advance};
 use crate::objects::{Etag, Objects, ObjectsError};
 
 /// How often the root is asked for.
@@ -111,15 +111,17 @@ pub struct Follower {
     objects: Arc<dyn Objects>,
     served: Arc<ArcSwap<Snapshot>>,
     freshness: Arc<Freshness>,
+    brakes: Arc<BrakeWatch>,
     store: Option<BundleStore>,
     etag: Option<Etag>,
     said: Option<String>,
 }
 
 impl Follower {
-    /// Will replace `served` by what is published in `objects`.
-    pub fn new(objects: Arc<dyn Objects>, served: Arc<ArcSwap<Snapshot>>) -> Self {
-        Self { objects, served, freshness: Arc::default(), store: None, etag: None, said: None }
+    /// Will replace `served` by what is published in `objects`, after `brakes` were read there. Those are followed by
+    /// whoever made them.
+    pub fn new(objects: Arc<dyn Objects>, served: Arc<ArcSwap<Snapshot>>, brakes: Arc<BrakeWatch>) -> Self {
+        Self { objects, served, freshness: Arc::default(), brakes, store: None, etag: None, said: None }
     }
 
     /// How current the served snapshot is.
@@ -163,6 +165,9 @@ impl Follower {
             Some(store) => store,
             None => self.store.insert(BundleStore::open_existing(self.objects.clone()).await?),
         };
+        if self.brakes.confirmed().is_none() {
+            self.brakes.look().await?;
+        }
         let before = self.served.load_full();
         let loaded = match &self.etag {
             Some(etag) => store.load_if_changed(&before, etag).await,

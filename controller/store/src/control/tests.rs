@@ -18,6 +18,7 @@ use super::*;
 use crate::objects::{Directory, Remote};
 
 mod decisions;
+mod brakes;
 mod follower;
 
 struct Stores {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use sluice_core::{brake::Brakes, snapshot::Snapshot};
+use sluice_core::snapshot::Snapshot;
 use sluice_serve::{
     admin::Admin,
     device::{DeviceServer, DeviceSettings},
@@ -15,7 +15,7 @@ use sluice_serve::{
     views::Views,
 };
 use sluice_store::{
-    control::Follower,
+    control::{BrakeWatch, Follower},
     relay::{Outbox, OutboxLimits},
 };
 use tokio::task::JoinSet;
@@ -33,12 +33,17 @@ pub(crate) async fn answer(config: GatewayConfig, stop: CancellationToken) -> an
     let tls = tls(config.tls.as_ref()).await?;
 
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::empty()));
-    let follower = Follower::new(objects.clone(), snapshot.clone());
+    let brakes = BrakeWatch::new(objects.clone(), Arc::default(), false);
+    let follower = Follower::new(objects.clone(), snapshot.clone(), brakes.clone());
     let clock = Arc::new(|| Timestamp::now().as_second());
     let outbox = Outbox::new(objects.clone(), snapshot.clone(), clock, OutboxLimits::default());
-    let brakes: Arc<ArcSwap<Brakes>> = Arc::default();
-    let views =
-        Views::of_a_gateway(snapshot, brakes, follower.freshness(), Arc::new(outbox.clone()), objects);
+    let views = Views::of_a_gateway(
+        snapshot,
+        brakes.brakes().clone(),
+        follower.freshness(),
+        Arc::new(outbox.clone()),
+        objects,
+    );
     let listen = device_listener.local_addr()?;
     let (given, downloads) = (config.public_url.as_ref(), config.download_url.as_ref());
     let public = public_url(given, downloads, tls.is_some(), listen);
@@ -57,6 +62,10 @@ pub(crate) async fn answer(config: GatewayConfig, stop: CancellationToken) -> an
     let followed = stop.clone();
     tasks.spawn(async move {
         tokio::select! { () = follower.run() => {}, () = followed.cancelled() => {} }
+    });
+    let stopped = stop.clone();
+    tasks.spawn(async move {
+        tokio::select! { () = brakes.run() => {}, () = stopped.cancelled() => {} }
     });
     let (site, admin_site) = (device.site(), admin.site());
     let (device_stop, admin_stop) = (stop.clone(), stop.clone());

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use sluice_core::{brake::Brakes, snapshot::Snapshot, status::Status};
+use sluice_core::{snapshot::Snapshot, status::Status};
 use sluice_kube::{Hooks, Operator, OperatorParts, Scope, leader::LeaseSettings, review::Reviewer};
 use sluice_repo::Mirrors;
 use sluice_serve::{
@@ -18,7 +18,7 @@ use sluice_serve::{
     views::Views,
 };
 use sluice_store::{
-    control::{BundleStore, DataDir, Follower},
+    control::{BrakeWatch, BundleStore, DataDir, Follower},
     fleet::FleetUrl,
     objects::{Objects, StoreUrl},
 };
@@ -50,12 +50,14 @@ pub(crate) async fn operate(config: OperatorConfig, stop: CancellationToken) -> 
 
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::empty()));
     let status = Arc::new(ArcSwap::from_pointee(Status::default()));
-    let follower = Follower::new(objects.clone(), snapshot.clone());
+    let brakes = BrakeWatch::new(objects.clone(), Arc::default(), true);
+    let follower = Follower::new(objects.clone(), snapshot.clone(), brakes.clone());
     let fleet = LeaderFleet::new(config.database.clone().unwrap_or_else(|| FleetUrl::file(data.fleet())));
-    let brakes: Arc<ArcSwap<Brakes>> = Arc::default();
     let mut views = Views {
         snapshot: snapshot.clone(),
-        brakes: brakes.clone(),
+        brakes: brakes.brakes().clone(),
+        // In a cluster changes are made as its resources, and in an emergency in the store.
+        braking: None,
         status: status.clone(),
         devices: Arc::new(fleet.clone()),
         fleet: None,
@@ -100,6 +102,10 @@ pub(crate) async fn operate(config: OperatorConfig, stop: CancellationToken) -> 
     let followed = stop.clone();
     tasks.spawn(async move {
         tokio::select! { () = follower.run() => {}, () = followed.cancelled() => {} }
+    });
+    let stopped = stop.clone();
+    tasks.spawn(async move {
+        tokio::select! { () = brakes.run() => {}, () = stopped.cancelled() => {} }
     });
     if let Some(tls) = &tls {
         tasks.spawn(tls.watcher().watch(TLS_LOOK, stop.clone()));

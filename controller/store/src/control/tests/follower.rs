@@ -16,7 +16,8 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let objects: Arc<dyn Objects> = Arc::new(Directory::open(folder.path().join("store")).unwrap());
         let served = Arc::new(ArcSwap::from_pointee(Snapshot::empty()));
-        let follower = Follower::new(objects, served.clone());
+        let follower =
+            Follower::new(objects.clone(), served.clone(), BrakeWatch::new(objects, Arc::default(), false));
         let freshness = follower.freshness();
         Self { folder, served, follower, freshness }
     }

@@ -1,0 +1,203 @@
+//! Keeps the brakes of this process at what is written, and brakes in its name.
+//!
+//! The index is asked for every 400 ms, without its content while that is the same. The records are listed once a
+//! minute, for those that a writer who was cut short left out of the index. A store that is away changes nothing: what
+//! was braked stays braked.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use sluice_core::{
+    brake::{BrakeIndex, Brakes},
+    digest::Digest,
+    ids::{AppId, Version},
+};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::{Braked, INDEX, NewBrake};
+use crate::{
+    control::{BundleStore, ControlError, decode},
+    objects::{Etag, Fetched, Objects},
+};
+
+/// How often the index is asked for.
+pub const BRAKES_EVERY: Duration = Duration::from_millis(400);
+
+/// How often the records are listed.
+const RECORDS_EVERY: Duration = Duration::from_secs(60);
+/// The same while there is no index that can be read.
+const RECORDS_SOON: Duration = Duration::from_secs(5);
+
+/// The brakes that are in force, and what keeps them so.
+#[derive(Debug)]
+pub struct BrakeWatch {
+    objects: Arc<dyn Objects>,
+    brakes: Arc<ArcSwap<Brakes>>,
+    /// Whether what the index lacks is written into it: whoever only answers devices reads only.
+    mends: bool,
+    turn: tokio::sync::Mutex<Turn>,
+    /// Milliseconds since 1970; 0 for never.
+    confirmed: AtomicI64,
+    trouble: Mutex<Option<String>>,
+}
+
+#[derive(Debug, Default)]
+struct Turn {
+    store: Option<BundleStore>,
+    etag: Option<Etag>,
+    listed: Option<Instant>,
+}
+
+impl BrakeWatch {
+    /// Will replace `brakes` by what is written in `objects`, and put right the index when `mends`.
+    pub fn new(objects: Arc<dyn Objects>, brakes: Arc<ArcSwap<Brakes>>, mends: bool) -> Arc<Self> {
+        Arc::new(Self {
+            objects,
+            brakes,
+            mends,
+            turn: tokio::sync::Mutex::default(),
+            confirmed: AtomicI64::new(0),
+            trouble: Mutex::default(),
+        })
+    }
+
+    /// The brakes that are in force.
+    pub fn brakes(&self) -> &Arc<ArcSwap<Brakes>> {
+        &self.brakes
+    }
+
+    /// When the store last said that what is in force is what is written; nothing before it was read once.
+    pub fn confirmed(&self) -> Option<Timestamp> {
+        let at = self.confirmed.load(Ordering::Relaxed);
+        if at == 0 { None } else { Timestamp::from_millisecond(at).ok() }
+    }
+
+    /// Follows until it is dropped.
+    pub async fn run(&self) {
+        let mut every = tokio::time::interval(BRAKES_EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            // The outcome is in the log.
+            let _ = self.look().await;
+        }
+    }
+
+    /// Asks once, and says how that ended.
+    pub async fn look(&self) -> Result<(), ControlError> {
+        let looked = self.compare().await;
+        if looked.is_ok() {
+            self.confirmed.store(Timestamp::now().as_millisecond(), Ordering::Relaxed);
+        }
+        let trouble = looked.as_ref().err().map(ToString::to_string);
+        let mut said = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if *said != trouble {
+            match &trouble {
+                Some(trouble) => {
+                    tracing::warn!(trouble, "the brakes cannot be read; those that are known stay");
+                }
+                None => tracing::info!("the brakes can be read again"),
+            }
+            *said = trouble;
+        }
+        looked
+    }
+
+    /// Stops a bundle, in this process at once and everywhere within a second.
+    pub async fn brake(&self, wanted: NewBrake) -> Result<Braked, ControlError> {
+        let store = {
+            let mut turn = self.turn.lock().await;
+            turn.store(&self.objects).await?.clone()
+        };
+        let braked = store.brake(wanted).await?;
+        self.take(&braked.index);
+        let brake = &braked.brake;
+        tracing::warn!(
+            brake = %brake.id, app = %brake.app, digest = %brake.digest, scope = %brake.scope, by = brake.by,
+            fresh = braked.fresh, "a bundle is stopped: {}", brake.why
+        );
+        Ok(braked)
+    }
+
+    /// The bundle that a version of an app was ever bound to, also when the app offers it no more.
+    pub async fn bound(&self, app: &AppId, version: &Version) -> Result<Option<Digest>, ControlError> {
+        let store = {
+            let mut turn = self.turn.lock().await;
+            turn.store(&self.objects).await?.clone()
+        };
+        let record = store.record(app).await?;
+        Ok(record.and_then(|record| Some(record.versions.get(version)?.digest)))
+    }
+
+    async fn compare(&self) -> Result<(), ControlError> {
+        let mut turn = self.turn.lock().await;
+        let store = turn.store(&self.objects).await?.clone();
+        let fetched = match &turn.etag {
+            Some(etag) => self.objects.get_if_changed(INDEX, etag).await?,
+            None => match self.objects.get(INDEX).await? {
+                Some((bytes, etag)) => Fetched::Changed(bytes, etag),
+                None => Fetched::Missing,
+            },
+        };
+        let (readable, wait) = match fetched {
+            Fetched::Unchanged => (Ok(()), RECORDS_EVERY),
+            Fetched::Missing => {
+                turn.etag = None;
+                (Ok(()), RECORDS_SOON)
+            }
+            Fetched::Changed(bytes, etag) => match decode::<BrakeIndex>(INDEX, &bytes) {
+                Ok(index) => {
+                    self.take(&index);
+                    turn.etag = Some(etag);
+                    (Ok(()), RECORDS_EVERY)
+                }
+                Err(error) => {
+                    turn.etag = None;
+                    (Err(error), RECORDS_SOON)
+                }
+            },
+        };
+        if turn.listed.is_none_or(|at| at.elapsed() >= wait) {
+            if self.mends && store.mend_brakes().await? > 0 {
+                turn.etag = None;
+            }
+            let standing = self.brakes.load_full();
+            let mut more = BrakeIndex::default();
+            for record in store.brake_records(|id| standing.has(id)).await? {
+                more.add(&record);
+            }
+            self.take(&more);
+            turn.listed = Some(Instant::now());
+            // Everything is known from the records then.
+            return Ok(());
+        }
+        readable
+    }
+
+    /// Puts in force what `index` adds. What it lacks stays: a brake is only ever lifted by Git.
+    fn take(&self, index: &BrakeIndex) {
+        self.brakes.rcu(|standing| {
+            let new = index.iter().filter(|brake| !standing.has(&brake.id)).count();
+            if new == 0 && index.generation <= standing.generation() {
+                return Arc::clone(standing);
+            }
+            Arc::new(Brakes::compile(index, standing))
+        });
+    }
+}
+
+impl Turn {
+    async fn store(&mut self, objects: &Arc<dyn Objects>) -> Result<&BundleStore, ControlError> {
+        match &mut self.store {
+            Some(store) => Ok(store),
+            none => Ok(none.insert(BundleStore::open_existing(objects.clone()).await?)),
+        }
+    }
+}
