@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, V
 use serde::Deserialize;
 
 use crate::commands::{
+    brake::BrakeArgs,
     connect::{self, ClusterArgs},
     gateway::GatewayArgs,
     operator::OperatorArgs,
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Run a fleet of phones against a server, for load, practice and proof
     Simulate(SimulateArgs),
+    /// Stop a bundle now, on a channel or on all channels of an app
+    Brake(Box<BrakeArgs>),
     /// Print the `capacitor.config` block that points an app at a server
     ClientConfig(ClientConfigArgs),
     /// Print a completion script for a shell

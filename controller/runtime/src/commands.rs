@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+pub(crate) mod brake;
 pub(crate) mod check_health;
 pub(crate) mod client_config;
 pub(crate) mod completions;

@@ -38,6 +38,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => commands::status::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
         Command::Simulate(args) => commands::simulate::run(&args),
+        Command::Brake(args) => commands::brake::run(&args),
         Command::ClientConfig(args) => commands::client_config::run(&args),
         Command::Completions(args) => commands::completions::run(&args),
         Command::CheckHealth(args) => commands::check_health::run(&args),

@@ -21,6 +21,7 @@ use utoipa::{OpenApi as _, ToSchema};
 use crate::{metrics, site::Site};
 
 mod authorise;
+mod brakes;
 mod explain;
 mod openapi;
 mod ready;
@@ -87,6 +88,7 @@ impl Admin {
         let api = Router::new()
             .route("/status", get(status))
             .route("/explain", post(explain::explain))
+            .route("/brakes", get(brakes::list).post(brakes::stop))
             .route("/openapi.json", get(openapi_json))
             .fallback(unknown)
             .layer(middleware::from_fn_with_state(self.clone(), authorise));

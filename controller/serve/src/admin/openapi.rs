@@ -6,14 +6,18 @@ use utoipa::{
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::{ApiError, explain::Explanation};
+use super::{
+    ApiError,
+    brakes::{BrakeRequest, BrakeView},
+    explain::Explanation,
+};
 
 /// The document.
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Sluice admin API", description = "State of an installation, for people and tools.", license(name = "Apache-2.0")),
-    paths(super::status, super::explain::explain),
-    components(schemas(ApiError, Explanation, Status, DeviceRequest)),
+    paths(super::status, super::explain::explain, super::brakes::list, super::brakes::stop),
+    components(schemas(ApiError, BrakeRequest, BrakeView, Explanation, Status, DeviceRequest)),
     modifiers(&Bearer)
 )]
 pub(super) struct Document;

@@ -106,7 +106,7 @@ impl Writer<'_> {
 impl Collector for Figures {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let out = &mut Writer(encoder);
-        let Views { snapshot, status, devices, freshness, background, .. } = &self.0;
+        let Views { snapshot, brakes, status, devices, freshness, background, .. } = &self.0;
         let snapshot = snapshot.load();
         out.gauge(
             "snapshot_generation",
@@ -120,6 +120,15 @@ impl Collector for Figures {
         )?;
         out.gauge("snapshot_apps", "Apps in the snapshot", snapshot.root.apps.len() as f64)?;
         drop(snapshot);
+        let brakes = brakes.load();
+        out.gauge(
+            "brakes",
+            "Brakes that were written, also those that Git lifted",
+            brakes.iter().count() as f64,
+        )?;
+        let help = "Entries of the index of brakes that only a later release understands";
+        out.gauge("brakes_unread", help, brakes.unread() as f64)?;
+        drop(brakes);
         if let Some(freshness) = freshness {
             freshness_figures(out, freshness)?;
         }

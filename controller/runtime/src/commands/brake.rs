@@ -1,0 +1,262 @@
+//! `sluice brake`: stops a bundle now. The server on this machine is asked, or, when that is down, its bundle store is
+//! written to directly.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::{Context as _, bail};
+use arc_swap::ArcSwap;
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sluice_core::{
+    brake::{Aim, Brake, Devices, Known, Scope, Wanted, aim},
+    ids::{AppId, ChannelName},
+};
+use sluice_store::{
+    control::{BrakeWatch, BundleStore, NewBrake},
+    objects::{Objects, StoreUrl},
+};
+
+use crate::{
+    admin::Admin,
+    args::{AdminArgs, StatusOutput},
+    commands::{block_on, connect::ClusterArgs, print},
+    exit,
+};
+
+/// The arguments of `sluice brake`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct BrakeArgs {
+    #[command(subcommand)]
+    pub(crate) what: Option<BrakeCommand>,
+    #[command(flatten)]
+    pub(crate) stop: StopArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BrakeCommand {
+    /// Show what is stopped, by whom and why
+    List(ListArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    way: WayArgs,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = StatusOutput::Text)]
+    output: StatusOutput,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    /// Channel: its name, the name of its object, or `<app>/<channel>`; without it, every channel of `--app`
+    #[arg(value_name = "CHANNEL")]
+    channel: Option<String>,
+    /// App id
+    #[arg(long, value_name = "ID")]
+    app: Option<String>,
+    /// Version to stop [default: what the channel rolls out, else what it serves]
+    #[arg(long, value_name = "VERSION")]
+    release: Option<String>,
+    /// Why: shown to everybody who asks
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// What becomes of devices that run it: back to what did well before, or stay until something newer comes
+    #[arg(long, value_enum, default_value_t = DevicesArg::Return)]
+    devices: DevicesArg,
+    /// Who stops it [default: the name of the user]
+    #[arg(long, env = "USER", value_name = "NAME")]
+    by: Option<String>,
+    #[command(flatten)]
+    way: WayArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DevicesArg {
+    Return,
+    Keep,
+}
+
+/// How the bundle store is reached.
+#[derive(Debug, Args)]
+struct WayArgs {
+    /// Data directory of the server; its address and token are read from there
+    #[arg(long, env = "SLUICE_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Admin address, instead of the one in the data directory
+    #[arg(long, env = "SLUICE_ADMIN_URL", value_name = "URL")]
+    admin_url: Option<String>,
+    /// File with the token, instead of the one in the data directory
+    #[arg(long, env = "SLUICE_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Bundle store to write to directly, with its own credentials, when no server can be asked
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+}
+
+impl WayArgs {
+    fn admin(&self) -> anyhow::Result<Admin> {
+        let Self { data, admin_url, token_file, .. } = self;
+        let (data, admin_url, token_file) = (data.clone(), admin_url.clone(), token_file.clone());
+        Admin::new(&AdminArgs { data, admin_url, token_file, cluster: ClusterArgs::default() })
+    }
+
+    fn objects(&self) -> anyhow::Result<Option<Arc<dyn Objects>>> {
+        let Some(url) = &self.store else { return Ok(None) };
+        Ok(Some(url.parse::<StoreUrl>().context("--store")?.open()?))
+    }
+}
+
+/// Stops, or lists.
+pub(crate) fn run(args: &BrakeArgs) -> anyhow::Result<u8> {
+    match &args.what {
+        Some(BrakeCommand::List(ListArgs { way, output })) => show(way, *output),
+        // Options may come first; whoever stops something says why.
+        None if args.stop.channel.as_deref() == Some("list") && args.stop.reason.is_none() => {
+            show(&args.stop.way, StatusOutput::Text)
+        }
+        None => stop(&args.stop),
+    }
+}
+
+fn stop(args: &StopArgs) -> anyhow::Result<u8> {
+    let Some(reason) = &args.reason else { bail!("say why: --reason TEXT") };
+    let devices = match args.devices {
+        DevicesArg::Return => Devices::Return,
+        DevicesArg::Keep => Devices::Keep,
+    };
+    let by = args.by.clone().unwrap_or_default();
+    let brake = match args.way.objects()? {
+        Some(objects) => block_on(directly(args, objects, devices, &by, reason))?,
+        None => {
+            let StopArgs { channel, app, release, .. } = args;
+            let body = json!({
+                "app": app, "channel": channel, "release": release, "devices": devices, "by": by, "reason": reason,
+            });
+            block_on(args.way.admin()?.post::<Value>("/api/v1/brakes", &body))?
+        }
+    };
+    let word = if brake["fresh"] == json!(false) { "was stopped before" } else { "is stopped" };
+    print(&format!("{} {word} {}\n{}", subject(&brake), place(&brake), lift(&brake)))?;
+    Ok(exit::OK)
+}
+
+/// Without any server: whoever has the credentials of the bundle store may stop.
+async fn directly(
+    args: &StopArgs,
+    objects: Arc<dyn Objects>,
+    devices: Devices,
+    by: &str,
+    reason: &str,
+) -> anyhow::Result<Value> {
+    let store = BundleStore::open_existing(objects.clone()).await?;
+    let snapshot = store.load(None).await?.snapshot;
+    let mut names: Vec<(String, AppId, ChannelName)> = Vec::new();
+    for app in store.apps().await? {
+        // A record that cannot be read is no reason not to stop what is named otherwise.
+        let Ok(Some(record)) = store.record(&app).await else { continue };
+        names.extend(record.channels.into_iter().map(|(name, channel)| (channel.name, app.clone(), name)));
+    }
+    let known: Vec<Known<'_>> =
+        names.iter().map(|(object, app, channel)| Known { object, app, channel }).collect();
+    let wanted = Wanted {
+        app: args.app.as_deref(),
+        channel: args.channel.as_deref(),
+        release: args.release.as_deref(),
+        devices,
+    };
+    let Aim { app, digest, release, scope, devices, lifted } = aim(&snapshot, &known, &wanted)?;
+    let watch = BrakeWatch::new(objects, Arc::new(ArcSwap::default()), false);
+    let digest = match digest {
+        Some(digest) => digest,
+        None => watch
+            .bound(&app, &release)
+            .await?
+            .with_context(|| format!("no bundle of {app} was ever published as {release}"))?,
+    };
+    let (by, why) = (if by.is_empty() { "somebody with the store's credentials" } else { by }, reason);
+    let wanted = NewBrake {
+        app,
+        digest,
+        release: Some(release),
+        scope,
+        devices,
+        by: by.to_owned(),
+        why: why.to_owned(),
+        at: Timestamp::now(),
+        evidence: None,
+        lifted,
+    };
+    let braked = watch.brake(wanted).await?;
+    let mut brake = value(&braked.brake);
+    brake["fresh"] = json!(braked.fresh);
+    Ok(brake)
+}
+
+/// A brake as the API shows it.
+fn value(brake: &Brake) -> Value {
+    let channel = match &brake.scope {
+        Scope::App => None,
+        Scope::Channel(channel) => Some(channel.as_str()),
+    };
+    json!({
+        "id": brake.id, "app": brake.app, "channel": channel, "release": brake.release, "digest": brake.digest,
+        "devices": brake.devices, "by": brake.by, "reason": brake.why, "at": brake.at, "liftedOn": [],
+    })
+}
+
+fn show(way: &WayArgs, output: StatusOutput) -> anyhow::Result<u8> {
+    let brakes: Vec<Value> = match way.objects()? {
+        Some(objects) => block_on(async {
+            let (index, _) = BundleStore::open_existing(objects).await?.brakes().await?;
+            Ok(index.iter().map(value).collect())
+        })?,
+        None => block_on(way.admin()?.get("/api/v1/brakes"))?,
+    };
+    let text = match output {
+        StatusOutput::Json => format!("{:#}\n", Value::from(brakes)),
+        StatusOutput::Text if brakes.is_empty() => "Nothing is stopped.\n".to_owned(),
+        StatusOutput::Text => brakes.iter().map(|brake| line(brake)).collect(),
+    };
+    print(&text)?;
+    Ok(exit::OK)
+}
+
+fn line(brake: &Value) -> String {
+    let text = |field: &str| brake[field].as_str().unwrap_or("-").to_owned();
+    let lifted: Vec<&str> =
+        brake["liftedOn"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let lifted = if lifted.is_empty() { String::new() } else { format!("; lifted on {}", lifted.join(", ")) };
+    format!(
+        "{}  {} {} {}\n    {} by {}: {}{lifted}\n",
+        text("id"),
+        text("at"),
+        subject(brake),
+        place(brake),
+        text("devices"),
+        text("by"),
+        text("reason"),
+    )
+}
+
+fn subject(brake: &Value) -> String {
+    let text = |field: &str| brake[field].as_str().unwrap_or("-");
+    let digest = text("digest");
+    format!("{} {} (bundle {})", text("app"), text("release"), digest.get(..12).unwrap_or(digest))
+}
+
+fn place(brake: &Value) -> String {
+    match brake["channel"].as_str() {
+        Some(channel) => format!("on channel {channel}"),
+        None => "on every channel".to_owned(),
+    }
+}
+
+fn lift(brake: &Value) -> String {
+    format!(
+        "Only Git lifts it, by `allowHeld: [{}]` in the spec of a channel.\n",
+        brake["id"].as_str().unwrap_or("-")
+    )
+}

@@ -1,0 +1,198 @@
+//! `/api/v1/brakes`: stops a bundle, and lists what is stopped.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    response::{IntoResponse as _, Response},
+};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sluice_core::brake::{Aim, AimError, Brake, Devices, Known, Scope, Wanted, aim};
+use sluice_store::control::{BrakeWatch, NewBrake};
+use utoipa::ToSchema;
+
+use super::{Admin, ApiError};
+use crate::{body, views::Views};
+
+/// Bytes of a request.
+const MOST: usize = 64 * 1024;
+
+/// What to stop.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct BrakeRequest {
+    /// The app. Without `channel`, every channel of it is meant.
+    app: Option<String>,
+    /// The name of a channel or of its object, or `<app>/<channel>`.
+    channel: Option<String>,
+    /// The version; without it what the channel rolls out, else what it serves.
+    release: Option<String>,
+    /// `Return` (the default) or `Keep`: what becomes of the devices that run it.
+    #[schema(value_type = Option<String>)]
+    devices: Option<Devices>,
+    /// Who wants it.
+    by: String,
+    /// Why.
+    reason: String,
+}
+
+/// A brake.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BrakeView {
+    /// What Git lifts it by.
+    pub id: String,
+    pub app: String,
+    /// The channel that it stops the bundle on; none: every channel of the app.
+    pub channel: Option<String>,
+    pub release: Option<String>,
+    pub digest: String,
+    /// `Return` or `Keep`.
+    pub devices: &'static str,
+    pub by: String,
+    pub reason: String,
+    pub at: String,
+    /// Channels that lift it, where it stops nothing.
+    pub lifted_on: Vec<String>,
+    /// Whether this request wrote it; otherwise it stood already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fresh: Option<bool>,
+}
+
+/// Every brake that was written, oldest first, also those that Git lifted.
+#[utoipa::path(
+    get,
+    path = "/api/v1/brakes",
+    tag = "brakes",
+    responses(
+        (status = 200, description = "The brakes, oldest first", body = Vec<BrakeView>),
+        (status = 401, description = "No token, or a wrong one", body = ApiError),
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Response {
+    let views = &admin.device.views;
+    let brakes = views.brakes.load_full();
+    let all: Vec<BrakeView> = brakes.iter().map(|brake| view(views, brake, None)).collect();
+    Json(all).into_response()
+}
+
+/// Stops a bundle: in this process at once, everywhere in about a second. Only Git lifts it.
+#[utoipa::path(
+    post,
+    path = "/api/v1/brakes",
+    tag = "brakes",
+    request_body = BrakeRequest,
+    responses(
+        (status = 200, description = "The brake, which is in force", body = BrakeView),
+        (status = 400, description = "What is to be stopped is not clear", body = ApiError),
+        (status = 401, description = "No token, or a wrong one", body = ApiError),
+        (status = 404, description = "No such app, channel or release", body = ApiError),
+        (status = 501, description = "Changes are not made through this server", body = ApiError),
+        (status = 503, description = "The bundle store does not take it", body = ApiError),
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
+    let body = match body::read(request.into_body(), MOST, Duration::from_secs(10)).await {
+        Ok(body) => body,
+        Err(error) => return error.into_response(),
+    };
+    let views = &admin.device.views;
+    let Some(watch) = &views.braking else {
+        let message =
+            "changes are not made through this server; `sluice brake --store` writes to its bundle store";
+        return ApiError::new(StatusCode::NOT_IMPLEMENTED, "read_only", message).into_response();
+    };
+    match brake(views, watch, &body).await {
+        Ok(brake) => Json(brake).into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn brake(views: &Views, watch: &BrakeWatch, body: &[u8]) -> Result<BrakeView, ApiError> {
+    let bad = |message: String| ApiError::new(StatusCode::BAD_REQUEST, "invalid_request", message);
+    let request: BrakeRequest = serde_json::from_slice(body).map_err(|error| bad(error.to_string()))?;
+    if request.reason.trim().is_empty() {
+        return Err(bad("`reason` is missing: say why, for those who have to mend it".into()));
+    }
+    let aim = {
+        let (snapshot, status) = (views.snapshot.load_full(), views.status.load_full());
+        let channels = status.channels.iter();
+        let known: Vec<Known<'_>> =
+            channels.map(|c| Known { object: &c.name, app: &c.app, channel: &c.channel }).collect();
+        let wanted = Wanted {
+            app: request.app.as_deref(),
+            channel: request.channel.as_deref(),
+            release: request.release.as_deref(),
+            devices: request.devices.unwrap_or_default(),
+        };
+        aim(&snapshot, &known, &wanted).map_err(|error| not_clear(&error))?
+    };
+    let Aim { app, digest, release, scope, devices, lifted } = aim;
+    let unavailable = |error: sluice_store::control::ControlError| {
+        ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "store_unavailable",
+            format!("the brake is not in force: {error}"),
+        )
+    };
+    let digest = match digest {
+        Some(digest) => digest,
+        None => watch.bound(&app, &release).await.map_err(unavailable)?.ok_or_else(|| {
+            let message = format!("no bundle of {app} was ever published as {release}");
+            ApiError::new(StatusCode::NOT_FOUND, "no_release", message)
+        })?,
+    };
+    let by = if request.by.trim().is_empty() { "somebody with the admin token".into() } else { request.by };
+    let wanted = NewBrake {
+        app,
+        digest,
+        release: Some(release),
+        scope,
+        devices,
+        by,
+        why: request.reason,
+        at: Timestamp::now(),
+        evidence: None,
+        lifted,
+    };
+    let braked = watch.brake(wanted).await.map_err(unavailable)?;
+    Ok(view(views, &braked.brake, Some(braked.fresh)))
+}
+
+fn not_clear(error: &AimError) -> ApiError {
+    let (status, code) = match error {
+        AimError::NoApp(_) | AimError::NoChannel(_) => (StatusCode::NOT_FOUND, "not_found"),
+        _ => (StatusCode::BAD_REQUEST, "not_clear"),
+    };
+    ApiError::new(status, code, error.to_string())
+}
+
+fn view(views: &Views, brake: &Brake, fresh: Option<bool>) -> BrakeView {
+    let snapshot = views.snapshot.load();
+    let channels = snapshot.app(brake.app.as_str()).into_iter().flat_map(|app| app.channels());
+    let lifting = channels.filter(|c| c.allow_held.iter().any(|id| id == brake.id.as_str()));
+    BrakeView {
+        id: brake.id.to_string(),
+        app: brake.app.to_string(),
+        channel: match &brake.scope {
+            Scope::App => None,
+            Scope::Channel(channel) => Some(channel.to_string()),
+        },
+        release: brake.release.as_ref().map(ToString::to_string),
+        digest: brake.digest.to_string(),
+        devices: match brake.devices {
+            Devices::Return => "Return",
+            Devices::Keep => "Keep",
+        },
+        by: brake.by.clone(),
+        reason: brake.why.clone(),
+        at: brake.at.to_string(),
+        lifted_on: lifting.map(|c| c.name.to_string()).collect(),
+        fresh,
+    }
+}
