@@ -128,15 +128,14 @@ fn stop(args: &StopArgs) -> anyhow::Result<u8> {
         DevicesArg::Keep => Devices::Keep,
     };
     let by = args.by.clone().unwrap_or_default();
-    let brake = match args.way.objects()? {
-        Some(objects) => block_on(directly(args, objects, devices, &by, reason))?,
-        None => {
-            let StopArgs { channel, app, release, .. } = args;
-            let body = json!({
-                "app": app, "channel": channel, "release": release, "devices": devices, "by": by, "reason": reason,
-            });
-            block_on(args.way.admin()?.post::<Value>("/api/v1/brakes", &body))?
-        }
+    let brake = if let Some(objects) = args.way.objects()? {
+        block_on(directly(args, objects, devices, &by, reason))?
+    } else {
+        let StopArgs { channel, app, release, .. } = args;
+        let body = json!({
+            "app": app, "channel": channel, "release": release, "devices": devices, "by": by, "reason": reason,
+        });
+        block_on(args.way.admin()?.post::<Value>("/api/v1/brakes", &body))?
     };
     let word = if brake["fresh"] == json!(false) { "was stopped before" } else { "is stopped" };
     print(&format!("{} {word} {}\n{}", subject(&brake), place(&brake), lift(&brake)))?;
@@ -218,7 +217,7 @@ fn show(way: &WayArgs, output: StatusOutput) -> anyhow::Result<u8> {
     let text = match output {
         StatusOutput::Json => format!("{:#}\n", Value::from(brakes)),
         StatusOutput::Text if brakes.is_empty() => "Nothing is stopped.\n".to_owned(),
-        StatusOutput::Text => brakes.iter().map(|brake| line(brake)).collect(),
+        StatusOutput::Text => brakes.iter().map(line).collect(),
     };
     print(&text)?;
     Ok(exit::OK)

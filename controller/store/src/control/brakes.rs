@@ -62,7 +62,7 @@ pub struct Braked {
 impl NewBrake {
     fn into_brake(self) -> Brake {
         let Self { app, digest, release, scope, devices, by, why, at, evidence, lifted } = self;
-        let id = (0..)
+        let id = (0..=u32::MAX)
             .map(|nth| BrakeId::derive(&app, &digest, &scope, devices, nth))
             .find(|id| lifted.iter().all(|lifted| lifted != id.as_str()))
             .expect("there are more numbers than lifted brakes");

@@ -31,7 +31,7 @@ use crate::{
 pub const BRAKES_EVERY: Duration = Duration::from_millis(400);
 
 /// How often the records are listed.
-const RECORDS_EVERY: Duration = Duration::from_secs(60);
+const RECORDS_EVERY: Duration = Duration::from_mins(1);
 /// The same while there is no index that can be read.
 const RECORDS_SOON: Duration = Duration::from_secs(5);
 
@@ -99,11 +99,10 @@ impl BrakeWatch {
         let trouble = looked.as_ref().err().map(ToString::to_string);
         let mut said = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if *said != trouble {
-            match &trouble {
-                Some(trouble) => {
-                    tracing::warn!(trouble, "the brakes cannot be read; those that are known stay");
-                }
-                None => tracing::info!("the brakes can be read again"),
+            if let Some(trouble) = &trouble {
+                tracing::warn!(trouble, "the brakes cannot be read; those that are known stay");
+            } else {
+                tracing::info!("the brakes can be read again");
             }
             *said = trouble;
         }
