@@ -27,7 +27,7 @@ use sluice_core::{
     record::Zip,
     release::RollbackPolicy,
     request::{DeviceKey, Request},
-    snapshot::{App, CandidateEntry, ChannelEntry, FORMAT, LineEntry, Offer, Root, Shard, Snapshot},
+    snapshot::{App, CandidateEntry, ChannelEntry, FORMAT, Limits, LineEntry, Offer, Root, Shard, Snapshot},
 };
 
 struct Counting;
@@ -69,6 +69,7 @@ fn snapshot(rollouts: bool) -> Snapshot {
             level: 0,
             started: 0,
             open: true,
+            limits: Limits::default(),
         };
         let line = LineEntry::serving(native, Platforms::ALL, Some(stable));
         LineEntry { candidate: rollouts.then_some(candidate), ..line }

@@ -23,9 +23,9 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub enum Object {
     /// A `Release`.
-    Release(Release),
+    Release(Box<Release>),
     /// A `Channel`.
-    Channel(Channel),
+    Channel(Box<Channel>),
 }
 
 impl Object {
@@ -307,8 +307,11 @@ pub fn leave_out_bundles(files: &mut FileEntries) -> usize {
         .iter()
         .flat_map(|(path, file)| file.objects.iter().map(move |located| (path.as_str(), &located.object)))
         .filter_map(|(path, object)| match object {
-            Object::Release(Release { source: Source::Path(bundle), .. }) => Some((path, bundle.as_str())),
-            _ => None,
+            Object::Release(release) => match &release.source {
+                Source::Path(bundle) => Some((path, bundle.as_str())),
+                Source::Https { .. } | Source::Oci { .. } => None,
+            },
+            Object::Channel(_) => None,
         })
         .filter(|(path, bundle)| !bundle.is_empty() && !is_below(path, bundle))
         .collect();
@@ -393,13 +396,13 @@ mod tests {
     fn channel(file: &str, name: &str) -> Located {
         let line = Line { native: None, platforms: Platforms::ALL, target: Target::Builtin };
         Located {
-            object: Object::Channel(Channel::new(
+            object: Object::Channel(Box::new(Channel::new(
                 name.into(),
                 "com.example.shop".parse().unwrap(),
                 name.parse().unwrap(),
                 vec![line],
                 Access::default(),
-            )),
+            ))),
             at: Location { file: file.into(), line: 1, column: 1 },
             fields: BTreeMap::new(),
             stale: false,

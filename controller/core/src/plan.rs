@@ -438,7 +438,7 @@ fn plan_channel(
         channel: spec.channel.clone(),
         access: spec.access,
         lines: Vec::new(),
-        allow_held: Vec::new(),
+        allow_held: spec.allow_held.iter().cloned().collect(),
     };
     for (index, wanted) in spec.lines.iter().enumerate() {
         let key = wanted.key();

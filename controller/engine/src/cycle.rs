@@ -8,21 +8,27 @@ use std::{
 
 use jiff::Timestamp;
 use sluice_core::{
+    channel::Channel,
     diagnostic::Diagnostic,
     digest::Digest,
-    ids::Version,
-    inventory::{Inventory, Located},
+    ids::{AppId, ChannelName, Version},
+    inventory::{Inventory, Located, Object},
     observed::{Observed, ObservedApp},
     plan::{Plan, Planner},
     record::{Binding, Zip},
     status::Status,
 };
 use sluice_repo::CommitId;
-use tokio::time::{sleep_until, timeout_at};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep_until, timeout_at},
+};
 
 use crate::{
     EngineError, Parts, Settings, apply,
     downloads::Downloads,
+    gate::{self, Facts, Gate, Subject},
     report::{Contact, Report, Said},
     resources::InForce,
     retry::Retries,
@@ -81,6 +87,12 @@ pub struct Engine {
     pub(crate) downloads: Downloads,
     /// Something may have to be done although no new commit came.
     pub(crate) dirty: bool,
+    /// What the gate judges.
+    subjects: watch::Sender<Arc<Vec<Subject>>>,
+    /// The gate, until it has begun.
+    gate: Option<Gate>,
+    /// What it finds.
+    facts: watch::Receiver<Arc<Facts>>,
 }
 
 impl Engine {
@@ -94,6 +106,8 @@ impl Engine {
         let bindings = stored.records.values().flat_map(|record| record.versions.values());
         let made = bindings.map(|b| (b.source.clone(), (b.digest, b.zip.clone()))).collect();
         let in_force = parts.resources.at_start();
+        let (subjects, judged) = watch::channel(Arc::default());
+        let (gate, facts) = Gate::new(Arc::clone(&parts.fleet), Arc::clone(&parts.brakes), judged);
         let mut engine = Self {
             settings,
             parts,
@@ -118,6 +132,9 @@ impl Engine {
             retries: Retries::default(),
             downloads: Downloads::default(),
             dirty: true,
+            subjects,
+            gate: Some(gate),
+            facts,
         };
         engine.settle_observed();
         let lost = engine.scrub(Depth::Present).await?;
@@ -141,6 +158,13 @@ impl Engine {
     pub async fn run(mut self) -> EngineError {
         let mut house = tokio::time::Instant::now() + FIRST_HOUSEKEEPING;
         let resources = Arc::clone(&self.parts.resources);
+        let mut gating = JoinSet::new();
+        if let Some(mut gate) = self.gate.take() {
+            // How many devices there are decides how a release begins: nothing is planned before that is known.
+            gate.look().await;
+            gating.spawn(gate.run());
+        }
+        self.settle_observed();
         loop {
             let next_poll = tokio::time::Instant::now() + self.settings.poll;
             self.look().await;
@@ -164,6 +188,7 @@ impl Engine {
                     _ = timeout_at(wake, self.parts.look.notified()) => break,
                     (need, made) = self.downloads.next() => self.settle(&need, made),
                     () = resources.disturbed() => self.disturbed = true,
+                    changed = self.facts.changed() => if changed.is_ok() { self.settle_observed() },
                 }
                 self.dirty = true;
                 if let Err(deposed) = self.work().await {
@@ -307,17 +332,45 @@ impl Engine {
         self.report();
     }
 
-    /// The next plan is made from what stands now.
+    /// The next plan is made from what stands now, and the gate judges that.
     pub(crate) fn settle_observed(&mut self) {
         for app in self.stored.records.keys().chain(self.stored.shards.keys()) {
             if !self.observed.apps.contains_key(app) {
                 self.observed.apps.insert(app.clone(), ObservedApp::default());
             }
         }
+        let facts = Arc::clone(&self.facts.borrow_and_update());
         for (app, observed) in &mut self.observed.apps {
             observed.record = self.stored.records.get(app).cloned();
             observed.shard = self.stored.shards.get(app).cloned();
+            observed.fleet_away = facts.away;
+            observed.brakes = facts.brakes.get(app).cloned().unwrap_or_default();
+            let channels = observed.record.iter().flat_map(|record| &record.channels);
+            let lines = channels
+                .flat_map(|(name, channel)| channel.lines.iter().map(move |(key, line)| (name, key, line)));
+            observed.rollouts = lines
+                .map(|(name, key, line)| ((name.clone(), key.clone()), facts.line(app, name, key, line)))
+                .collect();
         }
+        let channels: HashMap<(&AppId, &ChannelName), &Channel> = self
+            .objects()
+            .into_iter()
+            .filter_map(|located| match &located.object {
+                Object::Channel(channel) => Some(((&channel.app, &channel.channel), &**channel)),
+                Object::Release(_) => None,
+            })
+            .collect();
+        let mine = self.stored.records.values().filter(|record| record.owner == self.settings.owner.name);
+        let subjects: Vec<Subject> = mine
+            .flat_map(|record| gate::subjects(record, |name| channels.get(&(&record.app, name)).copied()))
+            .collect();
+        self.subjects.send_if_modified(|before| {
+            let differs = **before != subjects;
+            if differs {
+                *before = Arc::new(subjects);
+            }
+            differs
+        });
     }
 }
 

@@ -7,6 +7,7 @@
 mod apply;
 mod cycle;
 mod downloads;
+mod gate;
 mod look;
 mod materialise;
 mod observe;
@@ -23,7 +24,7 @@ use arc_swap::ArcSwap;
 use sluice_core::{resolve::Owner, snapshot::Snapshot, status::Status};
 use sluice_repo::{PathFilter, Source};
 use sluice_store::{
-    control::{BundleStore, ControlError},
+    control::{BrakeWatch, BundleStore, ControlError},
     fleet::Fleet,
 };
 use tokio::sync::Notify;
@@ -67,8 +68,10 @@ pub struct Parts {
     pub epoch: u64,
     /// The bundle store.
     pub store: Arc<BundleStore>,
-    /// The fleet store: which channels devices use.
+    /// The fleet store: which channels devices use, and what became of rollouts on them.
     pub fleet: Arc<Fleet>,
+    /// What is braked, and what brakes.
+    pub brakes: Arc<BrakeWatch>,
     /// What devices are answered from.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// What the installation says of itself.

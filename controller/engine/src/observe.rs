@@ -143,7 +143,8 @@ pub(crate) fn paths(
     let mut finder = reader.finder(commit)?;
     let mut apps: HashMap<&AppId, BTreeMap<&str, Found>> = HashMap::new();
     for located in objects {
-        let Object::Release(Release { app, source: Source::Path(path), .. }) = &located.object else {
+        let Object::Release(release) = &located.object else { continue };
+        let Release { app, source: Source::Path(path), .. } = &**release else {
             continue;
         };
         let found = match finder.find(path) {

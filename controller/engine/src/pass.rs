@@ -11,16 +11,17 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use sluice_core::{
     diagnostic::{Code, Diagnostic},
     ids::{AppId, ChannelName},
-    inventory::Located,
+    inventory::{Located, Object},
     observed::{Failure, ReleaseId},
-    plan::Need,
+    plan::{Need, Plan},
     record::Binding,
     release::Source,
 };
 use tokio::time::timeout_at;
 
 use crate::{
-    Declared, Engine, EngineError, apply::Outcome, downloads::Made, materialise, observe, resources::InForce,
+    Declared, Engine, EngineError, apply::Outcome, downloads::Made, gate, materialise, observe,
+    resources::InForce,
 };
 
 /// After this much making of bundles, those that are ready are published.
@@ -38,6 +39,7 @@ impl Engine {
             }
             // Before anything was ever read, nothing follows from it.
             let Some(plan) = self.plan().filter(|_| self.commit.is_some()) else { return Ok(()) };
+            self.brake(&plan).await;
             let outcome = self.apply(&plan).await?;
             self.settle_observed();
             if outcome == Outcome::Overtaken {
@@ -81,6 +83,24 @@ impl Engine {
             if hinted || looked.elapsed() >= self.settings.poll {
                 self.look().await;
                 looked = Instant::now();
+            }
+        }
+    }
+
+    /// Writes the brakes that a plan asks for, before anything else of it.
+    async fn brake(&self, plan: &Plan) {
+        for (app, plan) in plan.apps.iter().filter(|(_, plan)| !plan.brakes.is_empty()) {
+            for (name, request) in &plan.brakes {
+                let declared = self.objects().into_iter().find_map(|located| match &located.object {
+                    Object::Channel(channel) if channel.app == *app && channel.channel == *name => {
+                        Some(channel)
+                    }
+                    _ => None,
+                });
+                let Some(channel) = declared else { continue };
+                let bound = plan.record.versions.iter().find(|(_, binding)| binding.digest == request.digest);
+                let release = bound.map(|(version, _)| version.clone());
+                gate::stop_planned(&self.parts.brakes, app, channel, release, request).await;
             }
         }
     }

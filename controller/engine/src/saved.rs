@@ -91,7 +91,7 @@ impl Saved {
         }
         let kept = |channel: Channel| {
             Arc::new(Located {
-                object: Object::Channel(channel),
+                object: Object::Channel(Box::new(channel)),
                 at: Location::default(),
                 fields: BTreeMap::new(),
                 stale: true,

@@ -188,7 +188,8 @@ impl Resources for Adopted {
             }
             // Under the name that the object had, which holds the claim to the channel.
             let kept = |code| {
-                let object = Object::Channel(Channel { name: name.clone(), ..channel.clone() });
+                let kept = Channel { name: name.clone(), ..Channel::clone(channel) };
+                let object = Object::Channel(Box::new(kept));
                 Arc::new(Located { object, refused: Some(code), ..Located::clone(located) })
             };
             if let Some(why) = unreadable.get(&ObjectKey { kind: Kind::Channel, name: name.clone() }) {

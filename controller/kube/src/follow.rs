@@ -226,6 +226,7 @@ impl Follow {
             epoch: self.epoch,
             store: Arc::clone(store),
             fleet: Arc::clone(&shared.fleet),
+            brakes: Arc::clone(&shared.brakes),
             snapshot: Arc::clone(&shared.snapshot),
             status: Arc::new(ArcSwap::from_pointee(Status::default())),
             look: Arc::clone(&look),

@@ -21,7 +21,7 @@ use sluice_crds::{Channel, Release};
 use sluice_engine::BundlePolicy;
 use sluice_repo::Mirrors;
 use sluice_store::{
-    control::BundleStore,
+    control::{BrakeWatch, BundleStore},
     fleet::{Fleet, FleetError},
     relay::Relay,
 };
@@ -61,6 +61,8 @@ pub struct OperatorParts {
     pub store: Arc<BundleStore>,
     /// The fleet store, which the leader has open.
     pub fleet: Arc<dyn FleetSource>,
+    /// What is braked, and what brakes.
+    pub brakes: Arc<BrakeWatch>,
     /// What devices are answered from.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// What the installation says of itself: all Repositories together.
@@ -91,6 +93,7 @@ pub(crate) struct Shared {
     pub(crate) recorder: Recorder,
     pub(crate) store: Arc<BundleStore>,
     pub(crate) fleet: Arc<Fleet>,
+    pub(crate) brakes: Arc<BrakeWatch>,
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) mirrors: Mirrors,
     pub(crate) bundles: BundlePolicy,
@@ -308,6 +311,7 @@ async fn term(parts: &OperatorParts, health: &Health) {
         recorder: Recorder::new(parts.client.clone(), reporter),
         store: Arc::clone(&parts.store),
         fleet,
+        brakes: Arc::clone(&parts.brakes),
         snapshot: Arc::clone(&parts.snapshot),
         mirrors: parts.mirrors.clone(),
         bundles: parts.bundles.clone(),

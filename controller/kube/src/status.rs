@@ -86,7 +86,7 @@ pub(crate) fn channel(
         conditions,
         release: joined(lines.iter().map(|line| line.served.clone()).collect()),
         bundle: joined(lines.iter().map(|line| line.digest.as_deref().map(short)).collect()),
-        rollout: joined(state.lines.iter().map(how_far).collect()),
+        rollout: joined(state.lines.iter().map(|line| Some(how_far(line))).collect()),
         health: None,
         revision,
         held: None,
@@ -97,13 +97,13 @@ pub(crate) fn channel(
 }
 
 /// How far a line is, in one word.
-fn how_far(line: &status::LineStatus) -> Option<String> {
+fn how_far(line: &status::LineStatus) -> String {
     let done = line.served.as_ref() == Some(&line.wanted);
-    Some(match &line.rollout {
+    match &line.rollout {
         _ if done => "100%".to_owned(),
         Some(progress) => progress.percent(),
         None => "0%".to_owned(),
-    })
+    }
 }
 
 fn rolled_out(state: &ChannelStatus, done: bool, before: &[Condition], generation: i64) -> Condition {

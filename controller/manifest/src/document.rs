@@ -47,9 +47,9 @@ pub(crate) fn read(file: &str, tree: Tree<'_>) -> Option<Read> {
     let shape = if kind == "Release" { &shapes().release } else { &shapes().channel };
     let json = walk.object(shape, entries, root.at);
     let object = if kind == "Release" {
-        release::read(file, &json, &mut walk).map(Object::Release)
+        release::read(file, &json, &mut walk).map(Box::new).map(Object::Release)
     } else {
-        channel::read(&json, &mut walk).map(Object::Channel)
+        channel::read(&json, &mut walk).map(Box::new).map(Object::Channel)
     };
     let Walk { problems, fields, .. } = walk;
     let at = sluice_core::diagnostic::Location {

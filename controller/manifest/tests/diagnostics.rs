@@ -66,7 +66,7 @@ fn the_release(text: &str) -> (Release, Located) {
     assert_eq!(found(&file), Vec::<String>::new());
     let located = file.objects.into_iter().next().expect("an object");
     let Object::Release(release) = &located.object else { unreachable!("not a release") };
-    (release.clone(), located)
+    (Release::clone(release), located)
 }
 
 #[test]
@@ -324,7 +324,8 @@ fn the_ready_made_rollouts_are_clean() {
         text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert_eq!(examples.len(), 3);
     for example in examples {
-        let indented: String = example.lines().map(|line| format!("  {line}\n")).collect();
+        let indented: Vec<String> = example.lines().map(|line| format!("  {line}\n")).collect();
+        let indented = indented.concat();
         assert_eq!(found(&parse(&channel_and(&indented))), Vec::<String>::new(), "{example}");
     }
 }

@@ -81,12 +81,18 @@ pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> a
 
     // One process has the data directory, so whatever term stands there is its own.
     let epoch = store.root().await?.map_or(0, |(root, _)| root.epoch);
+    let brakes = BrakeWatch::new(objects.clone(), Arc::default(), true);
+    brakes
+        .look()
+        .await
+        .context("the brakes cannot be read, and without them what was stopped would be offered")?;
     let parts = Parts {
         resources: Arc::new(Committed),
         epoch,
         source: Arc::new(source(&config, &data, last_commit(&store, &config.owner.name).await?)?),
         store,
         fleet: fleet.clone(),
+        brakes: brakes.clone(),
         snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::empty())),
         status: Arc::new(ArcSwap::from_pointee(Status::default())),
         look: Arc::new(Notify::new()),
@@ -94,11 +100,6 @@ pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> a
     };
     // For gateways that answer devices from the same store; without any it finds nothing to do.
     let relay = Relay::new(objects.clone(), fleet.clone());
-    let brakes = BrakeWatch::new(objects.clone(), Arc::default(), true);
-    brakes
-        .look()
-        .await
-        .context("the brakes cannot be read, and without them what was stopped would be offered")?;
     let mut views = Views::of_one_process(
         parts.snapshot.clone(),
         brakes.brakes().clone(),

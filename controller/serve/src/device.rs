@@ -1,7 +1,7 @@
 //! The device side: update checks, events, channels, downloads and webhooks. The handlers are thin: bytes to a request,
 //! a pure decision, the answer to bytes.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -14,7 +14,7 @@ use sluice_core::{
     memory::OverrideBy,
     outcome::Event,
 };
-use sluice_store::fleet::{CheckIn, Offer};
+use sluice_store::fleet::{CheckIn, Enrolling, Offer, network_prefix};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     download,
     hooks::{self, Hook},
     metrics::{Metrics, meaning_name},
-    peer::TrustedProxies,
+    peer::{ClientAddress, TrustedProxies},
     protocol::{
         Checked, Invalid, Reply, channel,
         channel::{ChannelAction, Method},
@@ -114,15 +114,15 @@ impl DeviceServer {
         Site::device(router, self.metrics.clone())
     }
 
-    /// Answers an update check and notes it.
-    pub fn check(&self, body: &[u8], now: i64) -> Reply {
+    /// Answers an update check that came `from` an address, and notes it.
+    pub fn check(&self, body: &[u8], from: IpAddr, now: i64) -> Reply {
         match update::parse(body) {
-            Err(Invalid::Json) => self.answer(update::parse(&repair(body)), now),
-            read => self.answer(read, now),
+            Err(Invalid::Json) => self.answer(update::parse(&repair(body)), from, now),
+            read => self.answer(read, from, now),
         }
     }
 
-    fn answer(&self, read: Result<Checked<'_>, Invalid>, now: i64) -> Reply {
+    fn answer(&self, read: Result<Checked<'_>, Invalid>, from: IpAddr, now: i64) -> Reply {
         let checked = match read {
             Ok(checked) => checked,
             Err(invalid) => {
@@ -140,12 +140,12 @@ impl DeviceServer {
         self.metrics.decided(&decision.answer);
         // Only apps that are served are counted, or anybody could fill the store.
         if !request.probe && snapshot.app(request.app_id).is_some() {
-            self.note(&checked, &decision, now);
+            self.note(&checked, &decision, from, now);
         }
         reply
     }
 
-    fn note(&self, checked: &Checked<'_>, decision: &Decision<'_>, now: i64) {
+    fn note(&self, checked: &Checked<'_>, decision: &Decision<'_>, from: IpAddr, now: i64) {
         let request = checked.request();
         let plugin = ShortText::of(request.plugin());
         let offered = match &decision.answer {
@@ -170,7 +170,14 @@ impl DeviceServer {
             emulator: request.emulator,
             custom_id: checked.custom_id(),
             offered,
-            trial: None,
+            trial: decision.trial.map(|trial| Enrolling {
+                channel: trial.channel.name.as_str(),
+                line: &trial.line.key,
+                membership: trial.membership,
+                candidate: &trial.candidate.name,
+                started: trial.started,
+                prefix: Some(network_prefix(from)),
+            }),
         });
     }
 
@@ -267,9 +274,9 @@ fn now() -> i64 {
 
 type Server = State<Arc<DeviceServer>>;
 
-async fn updates(State(server): Server, request: Request) -> Response {
+async fn updates(State(server): Server, ClientAddress(from): ClientAddress, request: Request) -> Response {
     match server.read(request, MOST_REQUEST).await {
-        Ok(body) => server.check(&body, now()).into_response(),
+        Ok(body) => server.check(&body, from, now()).into_response(),
         Err(refused) => refused,
     }
 }

@@ -81,7 +81,7 @@ impl<'s> Asking<'s, '_> {
         rank: u64,
         arm: Arm,
     ) -> Option<Trial<'s>> {
-        let ServedCandidate { bundle, cohort, level, started, open } = candidate;
+        let ServedCandidate { bundle, cohort, level, started, open, .. } = candidate;
         if !open || self.request.probe || self.how == How::SupportOverride {
             return None;
         }

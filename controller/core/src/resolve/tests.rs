@@ -9,7 +9,7 @@ use crate::{
 
 pub(crate) fn release(name: &str, version: &str) -> Arc<Located> {
     Arc::new(Located {
-        object: Object::Release(Release {
+        object: Object::Release(Box::new(Release {
             name: name.into(),
             app: "com.example.shop".parse().unwrap(),
             version: version.parse().unwrap(),
@@ -19,7 +19,7 @@ pub(crate) fn release(name: &str, version: &str) -> Arc<Located> {
             notes: None,
             link: None,
             labels: BTreeMap::new(),
-        }),
+        })),
         at: Location { file: format!("{name}.yaml"), line: 1, column: 1 },
         fields: BTreeMap::new(),
         stale: false,
@@ -32,13 +32,13 @@ pub(crate) fn channel(name: &str, channel: &str, target: &str) -> Arc<Located> {
     let line =
         Line { native: None, platforms: Platforms::ALL, target: target.to_owned().try_into().unwrap() };
     Arc::new(Located {
-        object: Object::Channel(Channel::new(
+        object: Object::Channel(Box::new(Channel::new(
             name.into(),
             "com.example.shop".parse().unwrap(),
             channel.parse().unwrap(),
             vec![line],
             Access { self_assign: true, ..Access::default() },
-        )),
+        ))),
         at: Location { file: format!("{name}.yaml"), line: 1, column: 1 },
         fields: BTreeMap::new(),
         stale: false,

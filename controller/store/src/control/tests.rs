@@ -17,8 +17,8 @@ use sluice_core::{
 use super::*;
 use crate::objects::{Directory, Remote};
 
-mod decisions;
 mod brakes;
+mod decisions;
 mod follower;
 
 struct Stores {

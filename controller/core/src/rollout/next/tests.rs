@@ -520,7 +520,8 @@ fn whatever_happens() {
         for _ in 0..60 {
             match dice.roll(16) {
                 0 => {
-                    world.want(["1.0.0", "2.0.0", "3.0.0", "builtin"][usize::try_from(dice.roll(4)).unwrap()])
+                    world
+                        .want(["1.0.0", "2.0.0", "3.0.0", "builtin"][usize::try_from(dice.roll(4)).unwrap()]);
                 }
                 1 => world.channel.suspend = dice.roll(2) == 0,
                 2 => world.away = dice.roll(2) == 0,
@@ -546,7 +547,7 @@ fn whatever_happens() {
                 9 => world.now -= SignedDuration::from_secs(i64::try_from(dice.roll(9_000)).unwrap()),
                 10 => {
                     world.channel.rollout.ramp =
-                        [Ramp::Auto, Ramp::Off][usize::try_from(dice.roll(2)).unwrap()]
+                        [Ramp::Auto, Ramp::Off][usize::try_from(dice.roll(2)).unwrap()];
                 }
                 11 | 12 => world.sleep(dice.roll(2 * HOUR)),
                 _ => {

