@@ -26,7 +26,7 @@ fn broken() -> Vec<(&'static str, String, u64, u64)> {
         ("InvalidValue", good.replace("public: true", "public: perhaps"), 9, 11),
         ("DuplicateKey", format!("{good}  public: true\n"), 10, 3),
         ("ReleaseNotFound", good.replace("1.2.0", "1.9.9"), 8, 12),
-        ("FieldNotSupported", format!("{good}  urgent: true\n"), 10, 3),
+        ("FieldNotSupported", format!("{good}  encryption: {{ secretRef: {{ name: keys }} }}\n"), 10, 3),
         ("UnknownKind", good.replace("kind: Channel", "kind: Chanel"), 2, 7),
     ]
 }

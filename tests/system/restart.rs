@@ -78,9 +78,12 @@ fn publish(world: &World, number: u32) {
             .file(&format!("bundles/{version}/index.html"), index(&version))
             .file(&format!("bundles/{version}/noise.bin"), noise)
             .file(&format!("releases/{version}.yaml"), release(&version, &format!("../bundles/{version}")))
-            .file("channels/production.yaml", channel("production", &version, "  public: true\n")),
+            .file("channels/production.yaml", channel("production", &version, EVERYBODY)),
     );
 }
+
+/// At once, however many phones there are.
+const EVERYBODY: &str = "  public: true\n  rollout: { strategy: Immediate }\n";
 
 /// What the server logs on its way from a commit to an answer: the moments to be killed at.
 const MOMENTS: [&str; 3] = ["new commit", "is being made", "making bundles"];

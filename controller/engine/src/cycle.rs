@@ -164,7 +164,7 @@ impl Engine {
             gate.look().await;
             gating.spawn(gate.run());
         }
-        self.settle_observed();
+        self.settle_facts();
         loop {
             let next_poll = tokio::time::Instant::now() + self.settings.poll;
             self.look().await;
@@ -188,7 +188,7 @@ impl Engine {
                     _ = timeout_at(wake, self.parts.look.notified()) => break,
                     (need, made) = self.downloads.next() => self.settle(&need, made),
                     () = resources.disturbed() => self.disturbed = true,
-                    changed = self.facts.changed() => if changed.is_ok() { self.settle_observed() },
+                    changed = self.facts.changed() => if changed.is_ok() { self.settle_facts() },
                 }
                 self.dirty = true;
                 if let Err(deposed) = self.work().await {
@@ -332,17 +332,24 @@ impl Engine {
         self.report();
     }
 
-    /// The next plan is made from what stands now, and the gate judges that.
+    /// The next plan is made from what stands now.
     pub(crate) fn settle_observed(&mut self) {
         for app in self.stored.records.keys().chain(self.stored.shards.keys()) {
             if !self.observed.apps.contains_key(app) {
                 self.observed.apps.insert(app.clone(), ObservedApp::default());
             }
         }
-        let facts = Arc::clone(&self.facts.borrow_and_update());
         for (app, observed) in &mut self.observed.apps {
             observed.record = self.stored.records.get(app).cloned();
             observed.shard = self.stored.shards.get(app).cloned();
+        }
+        self.settle_facts();
+    }
+
+    /// The next plan is made from what the gate found, and the gate judges what stands.
+    fn settle_facts(&mut self) {
+        let facts = Arc::clone(&self.facts.borrow_and_update());
+        for (app, observed) in &mut self.observed.apps {
             observed.fleet_away = facts.away;
             observed.brakes = facts.brakes.get(app).cloned().unwrap_or_default();
             let channels = observed.record.iter().flat_map(|record| &record.channels);
