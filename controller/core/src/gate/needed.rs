@@ -18,8 +18,10 @@ pub struct Needed {
 }
 
 /// What nine of ten rollouts need, in terms of what half of them do: 2.1 to 2.8 times as much in the simulations of the
-/// evidence gate (failure rates 0.5 to 10 %, margins 2 and 5 points), and close to 2.2 where it is most.
-const NINE_OF_TEN: f64 = 2.2;
+/// evidence gate (failure rates 0.5 to 10 %, margins 2 and 5 points), and close to 2.2 where it is most. A tenth is added
+/// because [`needed`] falls short of half of them where failures are frequent: 2,953 for 3,200 to 3,700 at 10 % and 2
+/// points, of which nine of ten need no more than 7,000.
+const NINE_OF_TEN: f64 = 2.45;
 
 /// Devices that are needed to prove that treatment fails less than `margin` more often than control, when both fail at
 /// `rate` and there are `control` control devices for each treatment device; at least `least`.
@@ -86,6 +88,22 @@ mod tests {
         ] {
             let ratio = f64::from(needed(rate, margin, 19.0, 50).expected) / median;
             assert!((0.8..1.6).contains(&ratio), "{rate} {margin}: {ratio}");
+        }
+    }
+
+    #[test]
+    fn nine_of_ten_simulated_rollouts_needed_no_more() {
+        // 90th percentiles; of two simulations the larger one.
+        for (rate, margin, most) in [
+            (0.005, 0.05, 168),
+            (0.005, 0.02, 588),
+            (0.02, 0.05, 307),
+            (0.02, 0.02, 1_418),
+            (0.1, 0.05, 1_199),
+            (0.1, 0.02, 6_981),
+        ] {
+            let needed = needed(rate, margin, 19.0, 50);
+            assert!(needed.at_most >= most, "{rate} {margin}: {needed:?}");
         }
     }
 
