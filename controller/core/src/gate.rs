@@ -134,6 +134,7 @@ impl Evidence {
                 self.pass(*at);
                 self.note(*level, *ordinal, None)
             }
+            Entry::Left { level, ordinal } => self.leave(*level, *ordinal),
         };
         self.ignored = self.ignored.saturating_add(u64::from(!understood));
     }
@@ -201,6 +202,12 @@ impl Evidence {
             self.learn((index, ordinal), before, after);
         }
         true
+    }
+
+    /// A device is at risk no more.
+    fn leave(&mut self, number: u32, ordinal: u32) -> bool {
+        let Some(index) = self.index(number) else { return false };
+        self.levels[index].leave(ordinal, &mut self.tests, &mut self.segments)
     }
 
     /// What only treatment devices can do changed of one.

@@ -36,6 +36,7 @@ impl Known {
     const INSTALL: u8 = 8;
     const HEALTH: u8 = 16;
     const SILENCE: u8 = 32;
+    const LEFT: u8 = 64;
 
     const fn failure(metric: Metric) -> u8 {
         match metric {
@@ -79,7 +80,7 @@ impl Known {
 
     /// Whether anything is known.
     pub const fn shown(self) -> bool {
-        self.0 & !Self::TREATMENT != 0
+        self.0 & !(Self::TREATMENT | Self::LEFT) != 0
     }
 }
 
@@ -161,7 +162,7 @@ impl Level {
         let known = self.known.get_mut(ordinal as usize)?;
         let before = *known;
         let both_arms = failure.is_some_and(|metric| Compared::of(metric).is_some());
-        if before.has(bit) || (before.arm() == Arm::Control && !both_arms) {
+        if before.has(bit | Known::LEFT) || (before.arm() == Arm::Control && !both_arms) {
             return None;
         }
         known.0 |= bit;
@@ -182,6 +183,22 @@ impl Level {
                 strata.fail(place.ordinal(), compared, tests);
             }
         }
+    }
+
+    /// The device left: nothing is noted of it any more, and nobody is compared with it. False when it had, or never was.
+    pub fn leave(&mut self, ordinal: u32, tests: &mut Tests, all: &mut Segments) -> bool {
+        let Some(known) = self.known.get_mut(ordinal as usize).filter(|known| !known.has(Known::LEFT)) else {
+            return false;
+        };
+        known.0 |= Known::LEFT;
+        self.strata.leave(ordinal, tests);
+        for place in self.places.get(ordinal as usize).into_iter().flatten() {
+            let strata = self.segments.get_mut(usize::from(place.segment()));
+            if let (Some(strata), Some(tests)) = (strata, all.tests(place.segment())) {
+                strata.leave(place.ordinal(), tests);
+            }
+        }
+        true
     }
 
     /// Closes what was opened too long ago, and says when the next is due.

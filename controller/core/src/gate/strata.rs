@@ -41,16 +41,25 @@ pub type Tests = [Logrank; Compared::ALL.len()];
 struct Stratum {
     treatment: u64,
     failed: [u64; Compared::ALL.len()],
+    left: u64,
     start: u32,
     size: u8,
 }
 
 impl Stratum {
+    /// The device in `place` fails, or leaves.
+    fn end(&mut self, place: u8, compared: Option<Compared>, tests: &mut Tests) {
+        match compared {
+            Some(compared) => self.fail(place, compared, tests),
+            None => self.left |= 1 << place,
+        }
+    }
+
     /// The device in `place` fails: it is compared with those that are still at risk, and leaves them.
     fn fail(&mut self, place: u8, compared: Compared, tests: &mut Tests) {
         let everybody = u64::MAX >> (64 - u32::from(self.size));
         let index = compared as usize;
-        let at_risk = everybody & !self.failed[index];
+        let at_risk = everybody & !(self.failed[index] | self.left);
         let bit = 1 << place;
         let arm = if self.treatment & bit == 0 { Arm::Control } else { Arm::Treatment };
         let (treatment, control) = (at_risk & self.treatment, at_risk & !self.treatment);
@@ -87,15 +96,15 @@ pub struct Strata {
     open: bool,
     /// When its first and its last device enrolled.
     span: (i64, i64),
-    /// Failures in it, in order: they count once it is closed.
-    early: Vec<(u8, Compared)>,
+    /// Failures in it (`None`: a device left), in order: they count once it is closed.
+    early: Vec<(u8, Option<Compared>)>,
 }
 
 impl Strata {
     /// Enrols the next device.
     pub fn enrol(&mut self, arm: Arm, clock: i64, tests: &mut Tests) -> Option<Closed> {
         if !self.open {
-            self.list.push(Stratum { treatment: 0, failed: [0; 2], start: self.devices(), size: 0 });
+            self.list.push(Stratum { treatment: 0, failed: [0; 2], left: 0, start: self.devices(), size: 0 });
             self.span.0 = clock;
             self.open = true;
         }
@@ -121,13 +130,24 @@ impl Strata {
         let last = self.list.last_mut().filter(|_| self.open)?;
         self.open = false;
         for (place, compared) in std::mem::take(&mut self.early) {
-            last.fail(place, compared, tests);
+            last.end(place, compared, tests);
         }
         Some(Closed { number: self.list.len() - 1, last: self.span.1 })
     }
 
     /// The first failure of this kind of the device that was the `ordinal`-th to enrol here.
     pub fn fail(&mut self, ordinal: u32, compared: Compared, tests: &mut Tests) {
+        self.end(ordinal, Some(compared), tests);
+    }
+
+    /// The device that was the `ordinal`-th to enrol here left: who fails from now on is not compared with it. Its block
+    /// keeps it, as one that did well if it had not failed: those who leave are control devices that a later level took,
+    /// so a proof gets harder by it.
+    pub fn leave(&mut self, ordinal: u32, tests: &mut Tests) {
+        self.end(ordinal, None, tests);
+    }
+
+    fn end(&mut self, ordinal: u32, compared: Option<Compared>, tests: &mut Tests) {
         let number = self.list.partition_point(|stratum| stratum.start <= ordinal);
         let last = self.list.len();
         let Some(stratum) = number.checked_sub(1).and_then(|number| self.list.get_mut(number)) else {
@@ -140,7 +160,7 @@ impl Strata {
         if self.open && number == last {
             self.early.push((place, compared));
         } else {
-            stratum.fail(place, compared, tests);
+            stratum.end(place, compared, tests);
         }
     }
 
@@ -201,6 +221,30 @@ mod tests {
         expected.fail(Arm::Treatment, 1, 1);
         assert_eq!(tests, [Logrank::default(), expected]);
         assert_eq!(strata.block(1), Block { control: 1, ..Block::default() });
+    }
+
+    #[test]
+    fn who_left_is_not_at_risk() {
+        // In an open stratum and in a closed one: a failure before, and one after.
+        for early in [true, false] {
+            let mut tests = Tests::default();
+            let mut strata = Strata::default();
+            for n in 0..4 {
+                strata.enrol(arm(n < 2), 0, &mut tests);
+            }
+            if !early {
+                strata.close(&mut tests);
+            }
+            strata.fail(0, Compared::Health, &mut tests);
+            strata.leave(2, &mut tests);
+            strata.fail(1, Compared::Health, &mut tests);
+            strata.close(&mut tests);
+            let mut expected = Logrank::default();
+            expected.fail(Arm::Treatment, 2, 2);
+            expected.fail(Arm::Treatment, 1, 1);
+            assert_eq!(tests[0], expected);
+            assert_eq!(strata.block(0).treatment_failed, 2);
+        }
     }
 
     proptest! {

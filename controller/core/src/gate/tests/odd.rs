@@ -39,6 +39,7 @@ fn entry() -> impl Strategy<Value = Entry> {
             .prop_map(|(level, ordinal, metric, at)| Entry::Failed { level, ordinal, metric, at }),
         2 => (number(), number(), time())
             .prop_map(|(level, ordinal, at)| Entry::Launched { level, ordinal, at }),
+        1 => (number(), number()).prop_map(|(level, ordinal)| Entry::Left { level, ordinal }),
     ]
 }
 

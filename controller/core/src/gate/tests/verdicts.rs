@@ -242,3 +242,22 @@ fn without_control_the_last_level_watches_the_candidate_alone() {
     entries.extend((0..100).map(|n| failed(0, n, Metric::Launch, 20)));
     assert_eq!(at(&fold(&entries), &last).0, Decision::Abort);
 }
+
+#[test]
+fn who_left_is_compared_with_nobody_and_its_failures_stay() {
+    // Half of 40 are treatment. Control leaves; then nobody is left to compare a failure of treatment with.
+    let mut entries: Vec<Entry> =
+        (0..40).map(|n| enrolled(0, [Arm::Treatment, Arm::Control][n % 2], 0)).collect();
+    entries.extend([failed(0, 0, Metric::Health, 10), failed(0, 1, Metric::Health, 10)]);
+    let before = verdict(&fold(&entries), 20).numbers;
+    entries.extend((0..20).map(|n| Entry::Left { level: 0, ordinal: 2 * n + 1 }));
+    entries.extend((1..20).map(|n| failed(0, 2 * n, Metric::Health, 20)));
+    entries.push(failed(0, 3, Metric::Silence, 20));
+    let evidence = fold(&entries);
+    let after = verdict(&evidence, 20).numbers;
+    assert_eq!(before.health.to_bits(), after.health.to_bits());
+    assert_eq!((after.treatment.health, after.control.health), (20, 1));
+    assert_eq!(evidence.ignored, 1, "what is said of it later");
+    entries.push(Entry::Left { level: 0, ordinal: 3 });
+    assert_eq!(fold(&entries).ignored, 2, "it cannot leave twice");
+}
