@@ -62,6 +62,15 @@ struct Waiting {
     ripe: Option<i64>,
 }
 
+/// A failure at launch that waits for news of the control arm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Unheard {
+    device: (usize, u32),
+    /// What was known of its launch before.
+    before: Option<bool>,
+    at: i64,
+}
+
 /// What a journal says. The same entries in the same order give the same value; nothing else goes into it, no clock and
 /// no look.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,8 +85,14 @@ pub struct Evidence {
     waiting: VecDeque<Waiting>,
     launch: OneSample,
     install: OneSample,
-    /// The largest `ln E` of `launch` while the control arm was well.
+    /// What an Abort at launch is founded on. Every treatment device counts as a success until it fails, because failures
+    /// show in a minute and successes in hours; who is not offered the candidate after a Pause dilutes nothing. Failures
+    /// that were reported while control was elevated are left out for good: what an incident broke stays broken when it
+    /// has passed. Both only make the evidence smaller, so its error rate stays what it was.
+    offered: OneSample,
+    /// The largest `ln E` of `offered`.
     launch_peak: f64,
+    unheard: Vec<Unheard>,
     breaker: Breaker,
     watch: Watch,
     discounted: Discounted,
@@ -99,7 +114,9 @@ impl Evidence {
             waiting: VecDeque::new(),
             launch: OneSample::new(design.launch_limit),
             install: OneSample::new(design.install_limit),
+            offered: OneSample::new(design.launch_limit),
             launch_peak: 0.0,
+            unheard: Vec::new(),
             breaker: Breaker::default(),
             watch: Watch::default(),
             discounted: Discounted::default(),
@@ -136,12 +153,14 @@ impl Evidence {
             }
             Entry::Left { level, ordinal } => self.leave(*level, *ordinal),
         };
+        self.hear();
         self.ignored = self.ignored.saturating_add(u64::from(!understood));
     }
 
     /// Time passes in the journal: strata grow old, and closed ones get past their horizon.
     fn pass(&mut self, at: i64) {
         self.clock = self.clock.max(at);
+        self.watch.pass(self.clock);
         if self.due.is_some_and(|due| due <= self.clock) {
             self.due = None;
             for index in 0..self.levels.len() {
@@ -183,8 +202,9 @@ impl Evidence {
         self.queue(index, closed);
         let due = self.clock.saturating_add(strata::AGE);
         self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
-        if arm == Arm::Control {
-            self.watch.enrolled(self.clock);
+        match arm {
+            Arm::Control => self.watch.enrolled(self.clock),
+            Arm::Treatment => self.offered.change(None, Some(false)),
         }
         true
     }
@@ -213,12 +233,30 @@ impl Evidence {
     /// What only treatment devices can do changed of one.
     fn learn(&mut self, device: (usize, u32), before: Known, after: Known) {
         self.install.change(before.install(), after.install());
-        self.launch.change(before.launch(), after.launch());
-        self.breaker.change(device, before.launch(), after.launch());
-        let elevated = self.control_elevated();
-        self.breaker.check(elevated);
-        if !elevated {
-            self.launch_peak = self.launch_peak.max(self.launch.ln());
+        let (before, after) = (before.launch(), after.launch());
+        self.launch.change(before, after);
+        if before != after && after == Some(true) {
+            self.unheard.push(Unheard { device, before, at: self.clock });
+        } else {
+            self.breaker.change(device, before, after);
+        }
+    }
+
+    /// Holds the failures at launch against the candidate that control had its chance to explain and did not.
+    fn hear(&mut self) {
+        if self.unheard.is_empty() {
+            return;
+        }
+        if self.control_elevated() {
+            self.unheard.clear();
+            return;
+        }
+        let (watch, clock) = (&self.watch, self.clock);
+        for failure in self.unheard.extract_if(.., |failure| watch.had_its_chance(failure.at, clock)) {
+            self.breaker.change(failure.device, failure.before, Some(true));
+            self.offered.change(Some(false), Some(true));
+            self.breaker.check(&self.offered);
+            self.launch_peak = self.launch_peak.max(self.offered.ln());
         }
     }
 

@@ -31,9 +31,14 @@ impl Breaker {
         }
     }
 
-    /// Trips it if enough failed. It stays tripped, whatever becomes of the control arm later.
-    pub fn check(&mut self, control_elevated: bool) {
-        self.tripped |= self.failed >= TRIPS && !control_elevated;
+    /// Trips it if enough failed, and they are not merely the quick ones among many: `offered` has every device that the
+    /// candidate was offered, with its failure or, until then, a success. It stays tripped, whatever comes later.
+    ///
+    /// A device that cannot start shows that in a minute, one that can perhaps in hours, so the first ten of a thousand
+    /// devices may all have failed at a rate of 2 %. Twice the rate that is not held against a bundle, of everybody, has
+    /// five failures of healthy devices trip it once in 200 rollouts at 2 %.
+    pub fn check(&mut self, offered: &OneSample) {
+        self.tripped |= self.failed >= TRIPS && offered.rate() >= (2.0 * offered.limit()).min(0.5);
     }
 
     /// Whether it tripped.
@@ -47,53 +52,91 @@ impl Breaker {
     }
 }
 
-/// Length of a bucket of [`Watch`].
-const BUCKET: i64 = 3_600;
-
 /// Failures of control devices below which nothing is called an incident.
 const FEWEST: u32 = 3;
 
 /// Control devices below which a rate says nothing.
 const ENOUGH: u32 = 20;
 
-/// How the control arm fares, over the whole rollout and of late: an incident in the twentieth hour hardly shows in the
-/// mean of a day.
+/// Devices and failures of late: between one and two buckets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Recent {
+    buckets: [(u32, u32); 2],
+    began: i64,
+    /// A bucket ends after so many seconds.
+    seconds: i64,
+    /// And after so many enrolments: at a high rate an incident would hardly show in minutes.
+    devices: u32,
+}
+
+impl Recent {
+    const fn new(seconds: i64, devices: u32) -> Self {
+        Self { buckets: [(0, 0); 2], began: i64::MIN, seconds, devices }
+    }
+
+    fn turn(&mut self, clock: i64) {
+        let age = clock.saturating_sub(self.began);
+        if age >= self.seconds || self.buckets[0].0 >= self.devices {
+            let before = if age < self.seconds.saturating_mul(2) { self.buckets[0] } else { (0, 0) };
+            self.buckets = [(0, 0), before];
+            self.began = clock;
+        }
+    }
+
+    const fn counts(&self) -> (u32, u32) {
+        let [now, before] = self.buckets;
+        (now.0.saturating_add(before.0), now.1.saturating_add(before.1))
+    }
+}
+
+/// How the control arm fares, over the whole rollout, in the last hour or two, and in the last minutes: an incident in
+/// the twentieth hour hardly shows in the mean of a day, and one that began a minute ago not in that of an hour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watch {
     total: (u32, u32),
-    recent: [(u32, u32); 2],
-    began: i64,
+    recent: [Recent; 2],
 }
 
 impl Default for Watch {
     fn default() -> Self {
-        Self { total: (0, 0), recent: [(0, 0); 2], began: i64::MIN }
+        Self { total: (0, 0), recent: [Recent::new(3_600, u32::MAX), Recent::new(Self::PATIENCE, 100)] }
     }
 }
 
 impl Watch {
+    /// How long a failure waits for control devices, in seconds, and how long a short bucket lasts.
+    pub const PATIENCE: i64 = 300;
+
     /// A control device enrolled.
     pub fn enrolled(&mut self, clock: i64) {
-        self.turn(clock);
-        for count in [&mut self.total, &mut self.recent[0]] {
-            count.0 = count.0.saturating_add(1);
+        self.pass(clock);
+        self.total.0 = self.total.0.saturating_add(1);
+        for recent in &mut self.recent {
+            recent.buckets[0].0 = recent.buckets[0].0.saturating_add(1);
         }
     }
 
     /// A control device failed in its health.
     pub fn failed(&mut self, clock: i64) {
-        self.turn(clock);
-        for count in [&mut self.total, &mut self.recent[0]] {
-            count.1 = count.1.saturating_add(1);
+        self.pass(clock);
+        self.total.1 = self.total.1.saturating_add(1);
+        for recent in &mut self.recent {
+            recent.buckets[0].1 = recent.buckets[0].1.saturating_add(1);
         }
     }
 
-    fn turn(&mut self, clock: i64) {
-        let age = clock.saturating_sub(self.began);
-        if age >= BUCKET {
-            self.recent = [(0, 0), if age < 2 * BUCKET { self.recent[0] } else { (0, 0) }];
-            self.began = clock;
-        }
+    /// Time passes: what was seen of control is of late no more.
+    pub fn pass(&mut self, clock: i64) {
+        self.recent.iter_mut().for_each(|recent| recent.turn(clock));
+    }
+
+    /// Whether a failure that was reported at `reported` can be held against the candidate, if control is not elevated.
+    ///
+    /// While a few control devices have come, others will within minutes, and may show an incident: wait for them, but no
+    /// longer than [`Watch::PATIENCE`], for a small fleet has no others. Where control never came, or comes no more,
+    /// nothing can show an incident, and the bundle is worse to keep than to lose: what is known of the rollout decides.
+    pub fn had_its_chance(&self, reported: i64, clock: i64) -> bool {
+        self.total.0 == 0 || self.total.0 >= ENOUGH || clock.saturating_sub(reported) >= Self::PATIENCE
     }
 
     /// Whether the control arm fails so much more than it should that an incident explains the candidate's failures.
@@ -108,9 +151,8 @@ impl Watch {
     pub fn elevated(&self, record: Option<f64>, launch: &OneSample) -> bool {
         let limit =
             record.map_or_else(|| launch.limit().max(launch.rate() / 4.0), |rate| 2.0 * rate.max(0.01));
-        let [now, before] = self.recent;
-        let recent = (now.0.saturating_add(before.0), now.1.saturating_add(before.1));
-        [self.total, recent].into_iter().any(|(devices, failed)| {
+        let [hours, minutes] = &self.recent;
+        [self.total, hours.counts(), minutes.counts()].into_iter().any(|(devices, failed)| {
             devices >= ENOUGH && failed >= FEWEST && f64::from(failed) > limit * f64::from(devices)
         })
     }
@@ -122,8 +164,11 @@ mod tests {
 
     fn watch(enrolled: u32, failed: u32) -> Watch {
         let mut watch = Watch::default();
-        (0..enrolled).for_each(|_| watch.enrolled(0));
-        (0..failed).for_each(|_| watch.failed(0));
+        // Evenly: the short window sees as many of them as the long ones.
+        for n in 0..enrolled {
+            watch.enrolled(0);
+            (0..(n + 1) * failed / enrolled - n * failed / enrolled).for_each(|_| watch.failed(0));
+        }
         watch
     }
 
@@ -158,14 +203,14 @@ mod tests {
         for device in 10..100 {
             breaker.change((0, device), None, Some(true));
         }
-        breaker.check(false);
+        breaker.check(&launch(94, 6));
         assert!(!breaker.tripped());
         assert_eq!(breaker.counts(), (4, 10));
         breaker.change((0, 9), Some(false), Some(true));
-        breaker.check(true);
-        assert!(!breaker.tripped(), "control fares badly too");
-        breaker.check(false);
-        breaker.check(true);
+        breaker.check(&launch(95, 905));
+        assert!(!breaker.tripped(), "the quick ones of a thousand");
+        breaker.check(&launch(95, 5));
+        breaker.check(&launch(95, 905));
         assert!(breaker.tripped());
     }
 
@@ -189,5 +234,34 @@ mod tests {
         (0..100).for_each(|_| watch.enrolled(50_000));
         (0..30).for_each(|_| watch.failed(50_100));
         assert!(watch.elevated(Some(0.02), &launch(5, 5)));
+    }
+
+    #[test]
+    fn an_incident_shows_after_a_hundred_devices_at_any_rate() {
+        let mut watch = Watch::default();
+        // Ten control devices a second for ten minutes, then 60 % fail.
+        for n in 0..6_000 {
+            watch.enrolled(n / 10);
+            (n % 50 == 0).then(|| watch.failed(n / 10));
+        }
+        assert!(!watch.elevated(None, &launch(5, 0)));
+        for n in 0..100 {
+            watch.enrolled(600 + n / 10);
+            (n % 5 < 3).then(|| watch.failed(600 + n / 10));
+        }
+        assert!(watch.elevated(None, &launch(5, 0)));
+        watch.pass(20_000);
+        assert!(
+            !watch.elevated(Some(0.02), &launch(5, 0)),
+            "it is over, though nobody of control came since"
+        );
+    }
+
+    #[test]
+    fn a_failure_waits_for_control_but_not_for_long() {
+        assert!(watch(0, 0).had_its_chance(0, 0));
+        assert!(!watch(5, 0).had_its_chance(0, 299));
+        assert!(watch(5, 0).had_its_chance(0, 300));
+        assert!(watch(20, 0).had_its_chance(0, 0));
     }
 }

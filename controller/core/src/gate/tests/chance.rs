@@ -1,9 +1,9 @@
 //! Error rates, at a size that a test can afford; the program `evidence` measures them at full size.
 
-use super::fleet::{Chance, Rates, evidence, journal, look};
+use super::fleet::{Chance, Rates, enrolled, evidence, failed, journal, look};
 use crate::{
     gate::{Decision, Policy, Records, judge},
-    trial::{Arm, Entry},
+    trial::{Arm, Entry, Metric},
 };
 
 const RUNS: u64 = 200;
@@ -80,6 +80,70 @@ fn an_incident_that_hits_both_arms_aborts_nothing() {
         }));
     }
     assert!(aborts <= 2, "{aborts}");
+}
+
+/// The journal of `looks` times five minutes with `canary` treatment devices and 19 times as many control devices each, of
+/// which 2 % fail, and `rate` of those that enrol during `ill`: at launch in treatment, in their health in control, a
+/// minute after enrolment. Nothing is seen of those that do well.
+fn quick_failures(
+    chance: &mut Chance,
+    canary: u32,
+    looks: i64,
+    ill: &std::ops::Range<i64>,
+    rate: [f64; 2],
+) -> Vec<Entry> {
+    let mut timed = Vec::new();
+    let each = 20 * i64::from(canary);
+    for ordinal in 0..each * looks {
+        let (look, at) = (ordinal / each, ordinal * 300 / each);
+        let treatment = chance.below(0.05);
+        let arm = if treatment { Arm::Treatment } else { Arm::Control };
+        timed.push((at, enrolled(0, arm, at)));
+        let rate = if ill.contains(&look) { rate[usize::from(!treatment)] } else { 0.02 };
+        if chance.below(rate) {
+            let metric = if treatment { Metric::Launch } else { Metric::Health };
+            timed.push((at + 60, failed(0, u32::try_from(ordinal).unwrap(), metric, at + 60)));
+        }
+    }
+    timed.sort_by_key(|(at, _)| *at);
+    timed.into_iter().map(|(_, entry)| entry).collect()
+}
+
+#[test]
+fn an_incident_that_shows_at_launch_aborts_nothing_at_any_rate() {
+    for (canary, looks) in [(2, 40), (5, 40), (20, 30), (100, 20)] {
+        for (record, begins) in [(Some(0.02), 0), (Some(0.02), 5), (None, 0), (None, 5)] {
+            let aborts = (0..20)
+                .filter(|seed| {
+                    let ill = begins..begins + 8;
+                    let entries = quick_failures(&mut Chance(*seed), canary, looks, &ill, [0.6; 2]);
+                    let mut evidence = evidence(Records { health: record, ..Records::default() });
+                    entries.iter().any(|entry| {
+                        evidence.apply(entry);
+                        evidence.alarm(&Policy::default()).is_some()
+                    })
+                })
+                .count();
+            assert!(aborts <= 1, "{aborts} of 20 at {canary}, {record:?}, {begins}");
+        }
+    }
+}
+
+#[test]
+fn a_bundle_that_does_not_start_is_aborted_at_any_rate() {
+    for canary in [2, 5, 20, 100] {
+        for record in [Some(0.02), None] {
+            for seed in 0..30 {
+                let entries = quick_failures(&mut Chance(seed), canary, 12, &(0..12), [0.9, 0.02]);
+                let mut evidence = evidence(Records { health: record, ..Records::default() });
+                let first = entries.iter().position(|entry| {
+                    evidence.apply(entry);
+                    evidence.alarm(&Policy::default()).is_some()
+                });
+                assert!(first.is_some() && evidence.launch.failed() <= 15, "{canary} {record:?} {seed}");
+            }
+        }
+    }
 }
 
 #[test]
