@@ -129,7 +129,6 @@ impl Evidence {
     /// treatment device can do of a control device) is counted and changes nothing else.
     pub fn apply(&mut self, entry: &Entry) {
         let understood = match entry {
-            Entry::Left { .. } => true,
             Entry::Enrolled { level, arm, traits, at } => {
                 self.pass(*at);
                 self.enrol(*level, *arm, traits)

@@ -25,8 +25,8 @@ pub struct Rollout {
         extend(
             "x-kubernetes-list-type" = "atomic",
             "x-kubernetes-validations" = [
-                {"rule": "self.filter(s, has(s.weight) && !has(s.audience)).map(s, double(s.weight.replace('%', ''))).isSorted()", "message": "the weights of the steps must rise"},
-                {"rule": "self.filter(s, has(s.weight) && !has(s.audience)).all(a, self.filter(s, has(s.weight) && !has(s.audience)).exists_one(b, double(a.weight.replace('%', '')) == double(b.weight.replace('%', ''))))", "message": "two steps have the same weight; the weights must rise"}
+                {"rule": "self.exists(s, !has(s.weight) || has(s.audience)) || self.map(s, double(s.weight.replace('%', ''))).isSorted()", "message": "the weights of the steps must rise"},
+                {"rule": "self.exists(s, !has(s.weight) || has(s.audience)) || self.map(s, s.weight).all(a, self.map(s, s.weight).exists_one(b, double(a.replace('%', '')) == double(b.replace('%', ''))))", "message": "two steps have the same weight; the weights must rise"}
             ]
         )
     )]
