@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
+    net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -23,6 +24,9 @@ use crate::{
 
 /// Between two samples.
 const SAMPLE: Duration = Duration::from_secs(1);
+
+/// Where invented devices come from: one machine that somebody rents (an address of documentation, RFC 5737).
+const FORGERS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
 
 /// Told once a second while the fleet runs.
 pub trait Live: Send {
@@ -128,7 +132,8 @@ impl World {
             Act::Report(reports) => self.report(phone, reports).await,
             Act::Ask { check, reports } => {
                 self.report(phone, reports).await;
-                match self.server.ask(&check).await {
+                let from = lock(phone).address();
+                match self.server.ask(from, &check).await {
                     None => self.tally.note(|totals| totals.unanswered += 1),
                     Some(Answer { body, took }) => self.answered(phone, &body, took, &mut changes).await,
                 }
@@ -156,8 +161,9 @@ impl World {
     }
 
     async fn report(&self, phone: &Mutex<Phone>, reports: Vec<Report>) {
+        let from = lock(phone).address();
         for report in reports {
-            let taken = self.server.report(&report.body).await;
+            let taken = self.server.report(from, &report.body).await;
             self.tally.note(|totals| if taken { totals.reports += 1 } else { totals.lost += 1 });
             if !taken {
                 lock(phone).unanswered(report);
@@ -173,14 +179,14 @@ impl World {
         loop {
             let id = uuid::Builder::from_random_bytes(random.random()).into_uuid();
             let check = invented(&self.settings, id);
-            if let Some(answer) = self.server.ask(&Value::Object(check.clone())).await
+            if let Some(answer) = self.server.ask(FORGERS, &Value::Object(check.clone())).await
                 && let Some(version) = answer.body["version"].as_str()
                 && answer.body.get("error").is_none()
             {
                 let mut event = check;
                 event.insert("action".into(), json!("update_fail"));
                 event.insert("version_name".into(), json!(version));
-                self.server.report(&Value::Array(vec![Value::Object(event)])).await;
+                self.server.report(FORGERS, &Value::Array(vec![Value::Object(event)])).await;
                 self.tally.note(|totals| totals.forged += 1);
             }
             tokio::time::sleep(Duration::from_millis(random.random_range(20..200))).await;

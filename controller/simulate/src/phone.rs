@@ -1,5 +1,7 @@
 //! One phone: what it runs, what it says, and what it does with an answer. No I/O and no clock.
 
+use std::net::Ipv4Addr;
+
 use rand::{Rng, SeedableRng as _, rngs::SmallRng};
 use serde_json::{Map, Value, json};
 use sluice_core::client::Feature;
@@ -24,6 +26,8 @@ const MOST_WAITING: usize = 200;
 #[derive(Debug)]
 pub(crate) struct Phone {
     id: Uuid,
+    /// Where it is in the network.
+    address: Ipv4Addr,
     generation: u8,
     native: u8,
     habits: Habits,
@@ -80,11 +84,15 @@ impl Phone {
         let seed = settings.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (u64::from(number) << 1);
         let mut random = SmallRng::seed_from_u64(seed);
         let id = uuid::Builder::from_random_bytes(random.random()).into_uuid();
+        // Of carrier networks (RFC 6598), which hold 16,384 neighbourhoods.
+        let address =
+            Ipv4Addr::from(u32::from(Ipv4Addr::new(100, 64, 0, 0)) | (random.random::<u32>() >> 10));
         let generation = u8::try_from(clients::draw(random.random())).unwrap_or(0);
         let native = u8::try_from(random.random_range(0..settings.native.len().min(200))).unwrap_or(0);
         let habits = Habits::draw(&mut random);
         Self {
             id,
+            address,
             generation,
             native,
             habits,
@@ -99,6 +107,11 @@ impl Phone {
 
     fn generation(&self) -> &'static Generation {
         &GENERATIONS[usize::from(self.generation)]
+    }
+
+    /// Where it is in the network.
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        self.address
     }
 
     /// What it runs; nothing: the shipped bundle.

@@ -1,6 +1,9 @@
 //! Requests to the server, as clients make them.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use url::Url;
@@ -41,9 +44,9 @@ impl Server {
     }
 
     /// Asks for an update. Nothing when there was no answer that a client understands.
-    pub(crate) async fn ask(&self, body: &Value) -> Option<Answer> {
+    pub(crate) async fn ask(&self, from: Ipv4Addr, body: &Value) -> Option<Answer> {
         let began = Instant::now();
-        let answer = self.http.post(self.updates.clone()).json(body).send().await.ok()?;
+        let answer = self.post(&self.updates, from, body).await.ok()?;
         if !answer.status().is_success() {
             return None;
         }
@@ -52,9 +55,14 @@ impl Server {
     }
 
     /// Reports events. Whether they were taken.
-    pub(crate) async fn report(&self, body: &Value) -> bool {
-        let answer = self.http.post(self.stats.clone()).json(body).send().await;
+    pub(crate) async fn report(&self, from: Ipv4Addr, body: &Value) -> bool {
+        let answer = self.post(&self.stats, from, body).await;
         answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// As a proxy passes it on: a server that trusts this machine believes the address.
+    async fn post(&self, url: &Url, from: Ipv4Addr, body: &Value) -> reqwest::Result<reqwest::Response> {
+        self.http.post(url.clone()).header("x-forwarded-for", from.to_string()).json(body).send().await
     }
 
     /// Downloads. Bytes that came, or nothing when it broke.
