@@ -17,5 +17,6 @@ mod real_bundles;
 mod release;
 mod repositories;
 mod restart;
+mod rollout;
 mod simulate;
 mod support;

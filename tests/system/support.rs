@@ -86,7 +86,7 @@ pub fn sluice_with<S: AsRef<OsStr>>(
 }
 
 /// The program without settings of the machine's environment.
-fn program() -> Command {
+pub fn program() -> Command {
     let mut command = Command::new(SLUICE);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SLUICE_") {

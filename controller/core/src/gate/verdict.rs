@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Evidence,
+    breaker::FIRST,
     numbers::Numbers,
     policy::{Look, Policy},
     ratio::MISMATCH,
@@ -150,7 +151,8 @@ fn decide(
     let certain = 1.0 / policy.alpha;
     if let Some(reason) = evidence.alarm(policy) {
         (Decision::Abort, reason)
-    } else if numbers.launch.evidence >= certain {
+    } else if numbers.launch.evidence >= certain && numbers.launch.seen as usize >= FIRST {
+        // The first ten are let through: the breaker aborts by them, and a Pause before would keep them from it.
         (Decision::Pause, Reason::LaunchFailures)
     } else if numbers.install.evidence >= certain {
         (Decision::Pause, Reason::InstallFailures)

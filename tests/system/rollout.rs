@@ -1,0 +1,101 @@
+//! Rollouts that decide by evidence: the real program, and a fleet of simulated phones.
+
+use std::process::{Child, Stdio};
+
+use serde_json::Value;
+use sluice_repo::testing::Changes;
+
+use crate::support::{APP, Server, World, channel, eventually, index, phone, program, release};
+
+/// A rollout whose steps take seconds, and a gate that is content with little.
+const STEPS: &str = "  public: true\n  rollout:\n    ramp: \"Off\"\n    steps: [{ weight: 20%, soak: 2s }, { weight: 50%, soak: 2s }]\n  \
+                     gate: { horizon: 2s, minExposure: 20, margin: 20% }\n";
+
+/// A fleet at work, until it goes out of scope.
+struct Fleet(Child);
+
+impl Fleet {
+    fn start(server: &Server, bundle: &str) -> Self {
+        let url = server.url();
+        let arguments = [
+            "simulate",
+            "--server",
+            &url,
+            "--app",
+            APP,
+            "--phones",
+            "1500",
+            "--connections",
+            "8",
+            "--speed",
+            "3000",
+            "--warm-up",
+            "3s",
+            "--for",
+            "5m",
+            "--downloads",
+            "0",
+            "--bundle",
+            bundle,
+        ];
+        Self(program().args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn with(version: &str, changes: Changes) -> Changes {
+    changes
+        .file(&format!("bundles/{version}/index.html"), index(version))
+        .file(&format!("releases/{version}.yaml"), release(version, &format!("../bundles/{version}")))
+}
+
+fn rollout(server: &Server) -> Value {
+    server.status()["channels"][0]["lines"][0].clone()
+}
+
+#[test]
+fn a_good_release_reaches_everybody_and_a_bad_one_is_taken_back() {
+    let world = World::empty();
+    let everybody = "  public: true\n  rollout: { strategy: Immediate }\n";
+    let changes = ["1.1.0", "1.2.0", "1.3.0"].into_iter().fold(Changes::new(), |changes, v| with(v, changes));
+    world.commit(changes.file("channels/production.yaml", channel("production", "1.1.0", everybody)));
+    let server = world.serve_with(&["--trusted-proxies", "127.0.0.0/8"]);
+    phone(1).awaits(&server, "1.1.0");
+    let _fleet = Fleet::start(&server, "1.3.0:launch=90%");
+    // Only devices that were known before a rollout weigh.
+    eventually("the fleet is known", || {
+        (server.metric("sluice_fleet_cached_devices") >= 1_400.0).then_some(())
+    });
+
+    world.commit(Changes::new().file("channels/production.yaml", channel("production", "1.2.0", STEPS)));
+    server.eventually("1.2.0 is for a part of the fleet", |server| {
+        (rollout(server)["rollout"]["weight"] == 200_000).then_some(())
+    });
+    server
+        .eventually("1.2.0 is for everybody", |server| (rollout(server)["served"] == "1.2.0").then_some(()));
+
+    world.commit(Changes::new().file("channels/production.yaml", channel("production", "1.3.0", STEPS)));
+    let line = server.eventually("1.3.0 is braked", |server| {
+        let line = rollout(server);
+        (line["rollout"]["phase"] == "Braked").then_some(line)
+    });
+    assert_eq!(line["served"], "1.2.0", "{line}");
+    // Who runs it is returned, and nobody is offered it.
+    let on_it = phone(2).with("version_name", "1.3.0");
+    assert_eq!(on_it.asks(&server)["version"], "1.2.0");
+    for number in 10..60 {
+        assert_ne!(phone(number).asks(&server)["version"], "1.3.0");
+    }
+    let brakes = server.ask("brake", &["list"]).exits(0).out;
+    assert!(brakes.contains("1.3.0") && brakes.contains("gate"), "{brakes}");
+    // It stays so after a restart.
+    assert!(server.stop().success());
+    let server = world.serve();
+    assert_eq!(on_it.asks(&server)["version"], "1.2.0");
+}
