@@ -81,10 +81,12 @@ fn a_good_release_reaches_everybody_and_a_bad_one_is_taken_back() {
         .eventually("1.2.0 is for everybody", |server| (rollout(server)["served"] == "1.2.0").then_some(()));
 
     world.commit(Changes::new().file("channels/production.yaml", channel("production", "1.3.0", STEPS)));
-    let line = server.eventually("1.3.0 is braked", |server| {
-        let line = rollout(server);
-        (line["rollout"]["phase"] == "Braked").then_some(line)
-    });
+    server.eventually("1.3.0 has begun", |server| (rollout(server)["wanted"] == "1.3.0").then_some(()));
+    let waited = server.ask("wait", &["shop-production", "--for", "braked", "--timeout", "2m"]).exits(0).out;
+    assert!(waited.contains("1.3.0"), "{waited}");
+    let line = rollout(&server);
+    // Whoever waits for its completion is told at once.
+    server.ask("wait", &["production", "--timeout", "2m"]).exits(1);
     assert_eq!(line["served"], "1.2.0", "{line}");
     // Who runs it is returned, and nobody is offered it.
     let on_it = phone(2).with("version_name", "1.3.0");
@@ -94,6 +96,7 @@ fn a_good_release_reaches_everybody_and_a_bad_one_is_taken_back() {
     }
     let brakes = server.ask("brake", &["list"]).exits(0).out;
     assert!(brakes.contains("1.3.0") && brakes.contains("gate"), "{brakes}");
+    assert!(!brakes.contains("1.2.0"), "the good one is not blamed: {brakes}");
     // It stays so after a restart.
     assert!(server.stop().success());
     let server = world.serve();

@@ -179,6 +179,9 @@ pub struct Reach {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Watch {
+    /// Number of the rollout that brought it to everybody: what a later one shows says nothing of it.
+    #[serde(default)]
+    pub serial: u64,
     /// Its bundle.
     pub digest: Digest,
     /// When it is over.

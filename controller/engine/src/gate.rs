@@ -397,8 +397,10 @@ fn subject(id: RolloutId, line: &LineRecord, channel: &Channel) -> Option<Subjec
             lifted,
         });
     }
-    // Everybody has it since not long ago: there is no control any more, and what it breaks shows all the same.
-    let watch = line.watch.as_ref()?;
+    // Everybody has it since not long ago: there is no control any more, and what it breaks shows all the same. It is judged
+    // by its own rollout: what a later one showed says nothing of it.
+    let watch = line.watch.as_ref().filter(|watch| watch.serial > 0)?;
+    let id = RolloutId { serial: watch.serial, ..id };
     let release = match &line.stable {
         Some(sluice_core::channel::Target::Release(version)) => Some(version.clone()),
         _ => None,
@@ -445,6 +447,42 @@ fn two_digits(devices: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn channel() -> Channel {
+        let line = sluice_core::channel::Line {
+            native: None,
+            platforms: sluice_core::channel::Platforms::ALL,
+            target: sluice_core::channel::Target::Release("1.2.0".parse().unwrap()),
+        };
+        let access = sluice_core::channel::Access::default();
+        Channel::new(
+            "shop-production".into(),
+            "com.example.shop".parse().unwrap(),
+            "production".parse().unwrap(),
+            vec![line],
+            access,
+        )
+    }
+
+    /// What a rollout that ended badly showed is not held against the release that was good before it.
+    #[test]
+    fn a_release_is_judged_by_its_own_rollout() {
+        let watch = sluice_core::record::Watch {
+            serial: 2,
+            digest: Digest::of(b"good"),
+            until: Timestamp::MAX,
+            adverse: None,
+        };
+        let line = LineRecord { serial: 3, watch: Some(watch), ..LineRecord::default() };
+        let id = RolloutId {
+            app: "com.example.shop".parse().unwrap(),
+            channel: "production".parse().unwrap(),
+            line: "*".into(),
+            serial: line.serial,
+        };
+        let subject = subject(id, &line, &channel()).unwrap();
+        assert_eq!((subject.id.serial, subject.digest), (2, Digest::of(b"good")));
+    }
 
     #[test]
     fn small_fleets_are_counted_exactly() {

@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Explain what a running server answers a device, and why
     Explain(ExplainArgs),
+    /// Wait until a rollout has ended
+    Wait(WaitArgs),
     /// Run a fleet of phones against a server, for load, practice and proof
     Simulate(SimulateArgs),
     /// Stop a bundle now, on a channel or on all channels of an app
@@ -228,6 +230,39 @@ pub(crate) enum StatusOutput {
     Text,
     /// As the API answers it
     Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WaitArgs {
+    /// Channel: its name, the name of its object, or `<app>/<channel>`
+    #[arg(value_name = "CHANNEL")]
+    pub(crate) channel: String,
+    /// What is waited for; when the other one comes, it ends with exit code 1
+    #[arg(long = "for", value_enum, default_value_t = WaitFor::Complete)]
+    pub(crate) end: WaitFor,
+    /// How long; then it ends with exit code 1
+    #[arg(long, default_value = "30m", value_name = "DURATION")]
+    pub(crate) timeout: String,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+}
+
+/// How a rollout ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WaitFor {
+    /// Everybody is offered what Git asks for
+    Complete,
+    /// It was braked
+    Braked,
+}
+
+impl std::fmt::Display for WaitFor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Complete => "complete",
+            Self::Braked => "braked",
+        })
+    }
 }
 
 #[derive(Debug, Args)]

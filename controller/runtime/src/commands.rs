@@ -13,6 +13,7 @@ pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod status;
 pub(crate) mod validate;
+pub(crate) mod wait;
 
 use std::io::{self, Write as _};
 

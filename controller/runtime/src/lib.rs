@@ -37,6 +37,7 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => commands::validate::run(&args),
         Command::Status(args) => commands::status::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
+        Command::Wait(args) => commands::wait::run(&args),
         Command::Simulate(args) => commands::simulate::run(&args),
         Command::Brake(args) => commands::brake::run(&args),
         Command::ClientConfig(args) => commands::client_config::run(&args),

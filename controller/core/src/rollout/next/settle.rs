@@ -45,8 +45,10 @@ impl Pass<'_> {
 
     /// Looks after a release that everybody has been offered not long ago.
     fn watch(&mut self) {
-        let Some(digest) = self.record.watch.as_ref().map(|watch| watch.digest) else { return };
-        let (now, verdict) = (self.now, self.verdict(digest).cloned());
+        let watched = self.record.watch.as_ref().map(|watch| (watch.serial, watch.digest));
+        let Some((serial, digest)) = watched else { return };
+        let verdict = self.verdict(digest).filter(|verdict| verdict.serial == serial).cloned();
+        let now = self.now;
         let Some(watch) = self.record.watch.as_mut() else { return };
         if let Some(verdict) = verdict.as_ref().filter(|verdict| verdict.is_adverse()) {
             watch.adverse.get_or_insert_with(|| verdict.sentence.clone());
@@ -86,7 +88,9 @@ impl Pass<'_> {
         let digest =
             version.and_then(|version| self.facts.bundles.get(version)).map(|binding| binding.digest);
         let until: Option<Timestamp> = after(self.now, soak.max(WATCHED));
-        self.record.watch = digest.zip(until).map(|(digest, until)| Watch { digest, until, adverse: None });
+        let serial = self.record.serial;
+        let watch = |(digest, until)| Watch { serial, digest, until, adverse: None };
+        self.record.watch = digest.zip(until).map(watch);
     }
 
     /// Another release takes the place of the one that is being rolled out.

@@ -1,0 +1,81 @@
+//! `sluice wait`: until a rollout has ended, for pipelines.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use sluice_core::{
+    rollout::Phase,
+    status::{ChannelStatus, Status},
+};
+
+use crate::{
+    admin::Admin,
+    args::{WaitArgs, WaitFor},
+    commands::{block_on, print},
+    config, exit,
+};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Waits, and says what came.
+pub(crate) fn run(args: &WaitArgs) -> anyhow::Result<u8> {
+    let limit = config::time(&args.timeout).map_err(|why| anyhow::anyhow!("--timeout: {why}"))?;
+    let admin = Admin::new(&args.admin)?;
+    block_on(async {
+        let began = Instant::now();
+        let mut last = String::new();
+        loop {
+            match admin.get::<Status>("/api/v1/status").await {
+                Ok(status) => {
+                    let channel = find(&status, &args.channel)?;
+                    let (end, message) = state(channel);
+                    last = message;
+                    if let Some(end) = end {
+                        print(&format!("{}: {last}\n", channel.channel))?;
+                        return Ok(if end == args.end { exit::OK } else { exit::FAILED });
+                    }
+                }
+                // A server that restarts is waited for; one that was never there is a mistake.
+                Err(error) if last.is_empty() => return Err(error),
+                Err(error) => tracing::debug!(%error, "the server does not answer"),
+            }
+            if began.elapsed() >= limit {
+                print(&format!("{}: not {} after {}: {last}\n", args.channel, args.end, args.timeout))?;
+                return Ok(exit::FAILED);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+}
+
+/// The channel of this name: as devices use it, of its object, or `<app>/<channel>`.
+fn find<'a>(status: &'a Status, name: &str) -> anyhow::Result<&'a ChannelStatus> {
+    let is = |channel: &&ChannelStatus| {
+        channel.channel.as_str() == name
+            || channel.name == name
+            || name
+                .split_once('/')
+                .is_some_and(|(app, own)| (channel.app.as_str(), channel.channel.as_str()) == (app, own))
+    };
+    let mut found = status.channels.iter().map(AsRef::as_ref).filter(is);
+    let channel = found.next().with_context(|| format!("there is no channel `{name}`"))?;
+    if let Some(other) = found.next() {
+        bail!("several channels are called `{name}`; say {}/{name} or {}/{name}", channel.app, other.app);
+    }
+    Ok(channel)
+}
+
+/// Which end has come, and a sentence.
+fn state(channel: &ChannelStatus) -> (Option<WaitFor>, String) {
+    let rollouts = || channel.lines.iter().filter_map(|line| line.rollout.as_ref());
+    if let Some(braked) = rollouts().find(|rollout| rollout.phase == Phase::Braked) {
+        return (Some(WaitFor::Braked), braked.message.clone());
+    }
+    let message = channel.conditions.first().map(|ready| ready.message.clone()).unwrap_or_default();
+    let complete = channel.lines.iter().all(|line| line.served.as_ref() == Some(&line.wanted));
+    if complete && channel.is_ready() {
+        return (Some(WaitFor::Complete), message);
+    }
+    (None, rollouts().next().map_or(message, |rollout| rollout.message.clone()))
+}
