@@ -22,6 +22,7 @@ pub use steps::{Planned, opening, plan};
 use crate::{
     channel::Freeze,
     digest::Digest,
+    gate::Decision,
     ids::Version,
     observed::Braked,
     record::{Binding, LineRecord},
@@ -66,19 +67,6 @@ pub struct Verdict {
     pub sentence: String,
     /// Devices on the candidate that have shown an outcome, over all levels.
     pub shown: u64,
-}
-
-/// What the gate says to do (`evidence-gate` section 4), the worse the later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Decision {
-    /// Go on.
-    Advance,
-    /// Go no further yet.
-    Hold,
-    /// Offer it to nobody new.
-    Pause,
-    /// Offer it to nobody.
-    Abort,
 }
 
 /// The next state of a line.

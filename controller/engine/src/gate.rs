@@ -11,8 +11,8 @@ use std::{
 
 use jiff::Timestamp;
 use sluice_core::{
-    brake::{self, Scope},
-    channel::{Channel, Devices, OnBad, Statistics},
+    brake::{Devices, Scope},
+    channel::{Channel, OnBad, Statistics},
     cohort::{Cohort, Ppm},
     digest::Digest,
     gate::{Decision, Design, Evidence, Look, Policy, Records, Share, Verdict, judge},
@@ -52,7 +52,7 @@ pub(crate) struct Subject {
     policy: Policy,
     /// Whether bad evidence brakes.
     brakes: bool,
-    devices: brake::Devices,
+    devices: Devices,
     lifted: Vec<String>,
 }
 
@@ -258,12 +258,7 @@ impl Gate {
         let verdict = rollout::Verdict {
             serial: subject.id.serial,
             level: subject.level,
-            decision: match verdict.decision {
-                Decision::Advance => rollout::Decision::Advance,
-                Decision::Hold => rollout::Decision::Hold,
-                Decision::Pause => rollout::Decision::Pause,
-                Decision::Abort => rollout::Decision::Abort,
-            },
+            decision: verdict.decision,
             reason: verdict.reason.reason().to_owned(),
             sentence: verdict.sentence.clone(),
             shown: u64::from(verdict.numbers.treatment.shown),
@@ -318,7 +313,7 @@ pub(crate) async fn stop_planned(
             digest: request.digest,
             release,
             scope: Scope::Channel(channel.channel.clone()),
-            devices: devices(channel),
+            devices: channel.gate.devices,
             by: GATE.to_owned(),
             why: format!("{}: {}", request.reason, request.sentence),
             at: Timestamp::now(),
@@ -339,13 +334,6 @@ async fn stop(watch: &BrakeWatch, app: &AppId, channel: &ChannelName, wanted: Ne
     }
     if let Err(error) = watch.brake(wanted).await {
         tracing::error!(%app, %channel, %error, "the brake could not be written; it is tried again");
-    }
-}
-
-fn devices(channel: &Channel) -> brake::Devices {
-    match channel.gate.devices {
-        Devices::Return => brake::Devices::Return,
-        Devices::Keep => brake::Devices::Keep,
     }
 }
 
@@ -372,7 +360,7 @@ pub(crate) fn subjects<'a>(
 
 fn subject(id: RolloutId, line: &LineRecord, channel: &Channel) -> Option<Subject> {
     let gate = &channel.gate;
-    let devices = devices(channel);
+    let devices = gate.devices;
     let brakes = gate.on_bad != OnBad::Notify;
     let lifted = channel.allow_held.iter().cloned().collect();
     let policy = policy(gate.statistics);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cohort::Ppm;
+use crate::{brake::Devices, cohort::Ppm};
 
 /// What follows from evidence about a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -44,16 +44,6 @@ pub enum OnInconclusive {
     Advance,
     /// Treat it as bad.
     Rollback,
-}
-
-/// What happens to devices that run a braked release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Devices {
-    /// They are returned to the last good release.
-    #[default]
-    Return,
-    /// They keep what they run.
-    Keep,
 }
 
 /// How sure the gate must be (`evidence-gate` section 3). What is left out is the gate's own default.

@@ -15,7 +15,7 @@ use super::{
     strata::Compared,
 };
 
-/// What is to happen.
+/// What is to happen (`evidence-gate` section 4), the worse the later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Decision {
     /// On to the next level.

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use jiff::civil::{Time, Weekday};
 use serde_json::Value as Json;
 use sluice_core::{
+    brake::Devices,
     channel::{
-        Approval, Channel, Devices, Gate, OnBad, OnDecrease, OnInconclusive, Ramp, Rollout, Size, Statistics,
-        Step, Strategy, Target, Urgent, Window,
+        Approval, Channel, Gate, OnBad, OnDecrease, OnInconclusive, Ramp, Rollout, Size, Statistics, Step,
+        Strategy, Target, Urgent, Window,
     },
     cohort::Order,
     diagnostic::Code,

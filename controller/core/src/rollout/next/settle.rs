@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::{Decision, Pass, Phase, Progress, after};
 use crate::{
-    channel::{Devices, OnBad, Target},
+    brake::Devices,
+    channel::{OnBad, Target},
     cohort::ALL,
     record::{Healthy, Watch},
 };

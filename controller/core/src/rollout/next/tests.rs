@@ -4,9 +4,10 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::{
+    brake::Devices,
     channel::{
-        Access, Approval, Audience, Devices, Freeze, Gate, Line, OnBad, OnDecrease, OnInconclusive,
-        Platforms, Ramp, Rollout, Step, Window,
+        Access, Approval, Audience, Freeze, Gate, Line, OnBad, OnDecrease, OnInconclusive, Platforms, Ramp,
+        Rollout, Step, Window,
     },
     cohort::{ALL, Ppm},
     record::{Binding, Zip},
