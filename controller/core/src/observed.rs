@@ -41,7 +41,7 @@ pub struct ObservedApp {
     /// Why bundles could not be made.
     pub failures: BTreeMap<Version, Failure>,
     /// What devices say, by channel and [`crate::channel::Line::key`].
-    pub rollouts: BTreeMap<(ChannelName, String), Fleet>,
+    pub rollouts: Arc<BTreeMap<(ChannelName, String), Fleet>>,
     /// Whether the fleet store is away: nothing follows from what devices do not say then.
     pub fleet_away: bool,
     /// Times in which no rollout goes on.

@@ -1,7 +1,7 @@
 //! The six steps, again and again.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,7 +15,7 @@ use sluice_core::{
     inventory::{Inventory, Located, Object},
     observed::{Observed, ObservedApp},
     plan::{Plan, Planner},
-    record::{Binding, Zip},
+    record::{AppRecord, Binding, Zip},
     status::Status,
 };
 use sluice_repo::CommitId;
@@ -88,11 +88,19 @@ pub struct Engine {
     /// Something may have to be done although no new commit came.
     pub(crate) dirty: bool,
     /// What the gate judges.
-    subjects: watch::Sender<Arc<Vec<Subject>>>,
+    pub(crate) subjects: watch::Sender<Arc<Vec<Subject>>>,
     /// The gate, until it has begun.
     gate: Option<Gate>,
     /// What it finds.
     facts: watch::Receiver<Arc<Facts>>,
+    settled: Settled,
+}
+
+/// What `observed` says of rollouts follows from these: an app that nothing changed for is not gone through again.
+#[derive(Debug, Default)]
+struct Settled {
+    facts: Arc<Facts>,
+    records: BTreeMap<AppId, Arc<AppRecord>>,
 }
 
 impl Engine {
@@ -135,6 +143,7 @@ impl Engine {
             subjects,
             gate: Some(gate),
             facts,
+            settled: Settled::default(),
         };
         engine.settle_observed();
         let lost = engine.scrub(Depth::Present).await?;
@@ -349,16 +358,29 @@ impl Engine {
     /// The next plan is made from what the gate found, and the gate judges what stands.
     fn settle_facts(&mut self) {
         let facts = Arc::clone(&self.facts.borrow_and_update());
+        let found_anew = !Arc::ptr_eq(&facts, &self.settled.facts);
         for (app, observed) in &mut self.observed.apps {
             observed.fleet_away = facts.away;
             observed.brakes = facts.brakes.get(app).cloned().unwrap_or_default();
-            let channels = observed.record.iter().flat_map(|record| &record.channels);
-            let lines = channels
+            let Some(record) = &observed.record else {
+                self.settled.records.remove(app);
+                observed.rollouts = Arc::default();
+                continue;
+            };
+            let settled = self.settled.records.insert(app.clone(), Arc::clone(record));
+            if !found_anew && settled.is_some_and(|settled| Arc::ptr_eq(&settled, record)) {
+                continue;
+            }
+            let lines = record
+                .channels
+                .iter()
                 .flat_map(|(name, channel)| channel.lines.iter().map(move |(key, line)| (name, key, line)));
-            observed.rollouts = lines
+            let rollouts = lines
                 .map(|(name, key, line)| ((name.clone(), key.clone()), facts.line(app, name, key, line)))
                 .collect();
+            observed.rollouts = Arc::new(rollouts);
         }
+        self.settled.facts = facts;
         let channels: HashMap<(&AppId, &ChannelName), &Channel> = self
             .objects()
             .into_iter()

@@ -4,18 +4,18 @@
 //! wait for either. What it finds goes back to the engine as [`Facts`], of which the next plan is made.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use sluice_core::{
-    brake::{Devices, Scope},
-    channel::{Channel, OnBad, Statistics},
-    cohort::{Cohort, Ppm},
+    brake::{Brakes, Devices, Scope},
+    channel::{Channel, OnBad, Statistics, Target},
+    cohort::{ALL, Cohort, Ppm},
     digest::Digest,
-    gate::{Decision, Design, Evidence, Look, Policy, Records, Share, Verdict, judge},
+    gate::{Decision, Design, Evidence, Look, Policy, Reason, Records, Share, Verdict, judge},
     ids::{AppId, ChannelName, Version},
     observed::{Braked, Fleet as LineFacts},
     record::{AppRecord, Candidate, LineRecord},
@@ -28,8 +28,6 @@ use sluice_store::{
 };
 use tokio::{sync::watch, time::MissedTickBehavior};
 
-/// Who brakes.
-const GATE: &str = "gate";
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long what is said of a rollout stays, while only its numbers change.
@@ -42,6 +40,17 @@ const ENTRIES: usize = 4_096;
 /// A rollout that is judged.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Subject {
+    tried: Tried,
+    policy: Policy,
+    /// Whether bad evidence brakes.
+    brakes: bool,
+    devices: Devices,
+    lifted: Vec<String>,
+}
+
+/// What a rollout tries, and how far it has come.
+#[derive(Debug, Clone, PartialEq)]
+struct Tried {
     id: RolloutId,
     release: Option<Version>,
     digest: Digest,
@@ -49,11 +58,6 @@ pub(crate) struct Subject {
     weight: Ppm,
     share: Option<Share>,
     since: Timestamp,
-    policy: Policy,
-    /// Whether bad evidence brakes.
-    brakes: bool,
-    devices: Devices,
-    lifted: Vec<String>,
 }
 
 /// What is known of the devices of the owner's apps.
@@ -96,7 +100,8 @@ struct Running {
     design: Design,
     /// Entries that are folded in.
     seen: u64,
-    said: Option<(rollout::Verdict, Instant)>,
+    /// What was said last, of which level, and when.
+    said: Option<((Decision, Reason, u32), Instant)>,
 }
 
 /// Judges the rollouts of one owner.
@@ -109,7 +114,8 @@ pub(crate) struct Gate {
     running: BTreeMap<RolloutId, Running>,
     counted: Option<Instant>,
     known: Facts,
-    generation: Option<u64>,
+    /// The brakes that are in `known`.
+    brakes: Option<Arc<Brakes>>,
 }
 
 impl Gate {
@@ -121,7 +127,7 @@ impl Gate {
     ) -> (Self, watch::Receiver<Arc<Facts>>) {
         let (facts, found) = watch::channel(Arc::default());
         let (running, known) = (BTreeMap::new(), Facts::default());
-        (Self { fleet, watch, subjects, facts, running, counted: None, known, generation: None }, found)
+        (Self { fleet, watch, subjects, facts, running, counted: None, known, brakes: None }, found)
     }
 
     /// Looks again and again until the returned future is dropped.
@@ -137,8 +143,9 @@ impl Gate {
     /// Looks once.
     pub(crate) async fn look(&mut self) {
         let subjects = self.subjects.borrow_and_update().clone();
-        let looked = self.look_at(&subjects).await;
-        let away = looked.is_err() || self.fleet.figures().last_error.is_some();
+        let writable = self.fleet.figures().last_error.is_none();
+        let looked = self.look_at(&subjects, writable).await;
+        let away = looked.is_err() || !writable;
         if let Err(error) = looked
             && !self.known.away
         {
@@ -155,25 +162,24 @@ impl Gate {
         });
     }
 
-    async fn look_at(&mut self, subjects: &[Subject]) -> Result<(), FleetError> {
+    async fn look_at(&mut self, subjects: &[Subject], writable: bool) -> Result<(), FleetError> {
         self.count().await?;
-        let over: Vec<RolloutId> = self
-            .running
-            .keys()
-            .filter(|id| subjects.iter().all(|subject| subject.id != **id))
-            .cloned()
-            .collect();
+        for subject in subjects {
+            let verdict = self.judge(subject, writable).await?;
+            if verdict.decision == Decision::Abort && subject.brakes {
+                let evidence = serde_json::to_value(&verdict.numbers).ok();
+                let reason = verdict.reason.reason();
+                subject.stop(&self.watch, reason, &verdict.sentence, evidence).await;
+            }
+            self.say(&subject.tried, verdict);
+        }
+        // Last: what has ended can wait, and a brake cannot.
+        let judged: BTreeSet<&RolloutId> = subjects.iter().map(|subject| &subject.tried.id).collect();
+        let over: Vec<RolloutId> = self.running.keys().filter(|id| !judged.contains(id)).cloned().collect();
         for id in over {
             self.fleet.end_rollout(&id).await?;
             self.running.remove(&id);
             self.known.verdicts.remove(&id);
-        }
-        for subject in subjects {
-            let verdict = self.judge(subject).await?;
-            if verdict.decision == Decision::Abort && subject.brakes {
-                self.brake(subject, &verdict).await;
-            }
-            self.say(subject, &verdict);
         }
         Ok(())
     }
@@ -196,15 +202,16 @@ impl Gate {
         Ok(())
     }
 
-    async fn judge(&mut self, subject: &Subject) -> Result<Verdict, FleetError> {
-        let design = Design::new(&subject.policy, &Records::default());
+    async fn judge(&mut self, subject: &Subject, writable: bool) -> Result<Verdict, FleetError> {
+        let Subject { tried: Tried { id, level, weight, share, since, .. }, policy, .. } = subject;
+        let design = Design::new(policy, &Records::default());
         let fresh = || Running { evidence: Evidence::new(design), design, seen: 0, said: None };
-        let running = self.running.entry(subject.id.clone()).or_insert_with(fresh);
+        let running = self.running.entry(id.clone()).or_insert_with(fresh);
         if running.design != design {
             *running = fresh();
         }
         loop {
-            let entries = self.fleet.journal(&subject.id, running.seen, ENTRIES).await?;
+            let entries = self.fleet.journal(id, running.seen, ENTRIES).await?;
             for (number, entry) in &entries {
                 running.evidence.apply(entry);
                 running.seen = *number;
@@ -215,71 +222,42 @@ impl Gate {
         }
         let look = Look {
             now: Timestamp::now().as_second(),
-            first_level: subject.level,
-            weight_ppm: subject.weight,
-            began: subject.since.as_second(),
+            first_level: *level,
+            weight_ppm: *weight,
+            began: since.as_second(),
             // The schedule says by itself how long a step soaks.
             soaked: true,
-            available: self.fleet.figures().last_error.is_none(),
-            last: subject.share.is_none(),
-            shares: subject.share.as_slice(),
+            available: writable,
+            last: share.is_none(),
+            shares: share.as_slice(),
             paused: &[],
         };
-        Ok(judge(&running.evidence, &subject.policy, &look))
-    }
-
-    /// Stops a bundle. Tried again at the next look when the store is away.
-    async fn brake(&self, subject: &Subject, verdict: &Verdict) {
-        let Subject { id, release, digest, devices, lifted, .. } = subject;
-        let evidence = serde_json::to_value(&verdict.numbers).ok();
-        let why = format!("{}: {}", verdict.reason, verdict.sentence);
-        stop(
-            &self.watch,
-            &id.app,
-            &id.channel,
-            NewBrake {
-                app: id.app.clone(),
-                digest: *digest,
-                release: release.clone(),
-                scope: Scope::Channel(id.channel.clone()),
-                devices: *devices,
-                by: GATE.to_owned(),
-                why,
-                at: Timestamp::now(),
-                evidence,
-                lifted: lifted.clone(),
-            },
-        )
-        .await;
+        Ok(judge(&running.evidence, policy, &look))
     }
 
     /// Passes on a verdict when it is another one, and its numbers now and then.
-    fn say(&mut self, subject: &Subject, verdict: &Verdict) {
+    fn say(&mut self, tried: &Tried, verdict: Verdict) {
+        let Tried { id, level, .. } = tried;
+        let Some(running) = self.running.get_mut(id) else { return };
+        let what = (verdict.decision, verdict.reason, *level);
+        if running.said.is_some_and(|(said, at)| said == what && at.elapsed() < CALM) {
+            return;
+        }
+        running.said = Some((what, Instant::now()));
         let verdict = rollout::Verdict {
-            serial: subject.id.serial,
-            level: subject.level,
+            serial: id.serial,
+            level: *level,
             decision: verdict.decision,
             reason: verdict.reason.reason().to_owned(),
-            sentence: verdict.sentence.clone(),
+            sentence: verdict.sentence,
             shown: u64::from(verdict.numbers.treatment.shown),
         };
-        let Some(running) = self.running.get_mut(&subject.id) else { return };
-        let calm = running.said.as_ref().is_some_and(|(said, at)| {
-            let same = (said.decision, &said.reason, said.level)
-                == (verdict.decision, &verdict.reason, verdict.level);
-            same && at.elapsed() < CALM
-        });
-        if !calm {
-            running.said = Some((verdict.clone(), Instant::now()));
-            self.known.verdicts.insert(subject.id.clone(), verdict);
-        }
+        self.known.verdicts.insert(id.clone(), verdict);
     }
 
     fn read_brakes(&mut self) {
-        let brakes = self.watch.brakes().load();
-        let count = brakes.iter().count();
-        let generation = brakes.generation().wrapping_add(u64::try_from(count).unwrap_or_default());
-        if self.generation == Some(generation) {
+        let brakes = self.watch.brakes().load_full();
+        if self.brakes.as_ref().is_some_and(|known| Arc::ptr_eq(known, &brakes)) {
             return;
         }
         let mut all: BTreeMap<AppId, Vec<Braked>> = BTreeMap::new();
@@ -292,48 +270,47 @@ impl Gate {
             all.entry(brake.app.clone()).or_default().push(braked);
         }
         self.known.brakes = all.into_iter().map(|(app, brakes)| (app, Arc::new(brakes))).collect();
-        self.generation = Some(generation);
+        self.brakes = Some(brakes);
     }
 }
 
-/// Stops what a plan says must be stopped: a rollout that nothing could be said of for too long.
-pub(crate) async fn stop_planned(
-    watch: &BrakeWatch,
-    app: &AppId,
-    channel: &Channel,
-    release: Option<Version>,
-    request: &rollout::BrakeRequest,
-) {
-    stop(
-        watch,
-        app,
-        &channel.channel,
-        NewBrake {
-            app: app.clone(),
-            digest: request.digest,
-            release,
-            scope: Scope::Channel(channel.channel.clone()),
-            devices: channel.gate.devices,
-            by: GATE.to_owned(),
-            why: format!("{}: {}", request.reason, request.sentence),
+impl Subject {
+    /// Whether it tries this bundle on this channel.
+    pub(crate) fn is(&self, app: &AppId, channel: &ChannelName, digest: &Digest) -> bool {
+        let Tried { id, digest: own, .. } = &self.tried;
+        (&id.app, &id.channel, own) == (app, channel, digest)
+    }
+
+    /// Stops its bundle, unless that was done. Tried again at the next look or plan when the store is away.
+    pub(crate) async fn stop(
+        &self,
+        watch: &BrakeWatch,
+        reason: &str,
+        sentence: &str,
+        evidence: Option<serde_json::Value>,
+    ) {
+        let Self { tried: Tried { id, release, digest, .. }, devices, lifted, .. } = self;
+        let brakes = watch.brakes().load();
+        let acting = brakes.of(id.app.as_str()).and_then(|app| app.on(digest, id.channel.as_str(), lifted));
+        if acting.is_some_and(|acting| acting.stops()) {
+            return;
+        }
+        let wanted = NewBrake {
+            app: id.app.clone(),
+            digest: *digest,
+            release: release.clone(),
+            scope: Scope::Channel(id.channel.clone()),
+            devices: *devices,
+            by: "gate".to_owned(),
+            why: format!("{reason}: {sentence}"),
             at: Timestamp::now(),
-            evidence: None,
-            lifted: channel.allow_held.iter().cloned().collect(),
-        },
-    )
-    .await;
-}
-
-async fn stop(watch: &BrakeWatch, app: &AppId, channel: &ChannelName, wanted: NewBrake) {
-    let brakes = watch.brakes().load();
-    let acting = brakes
-        .of(app.as_str())
-        .and_then(|brakes| brakes.on(&wanted.digest, channel.as_str(), &wanted.lifted));
-    if acting.is_some_and(|acting| acting.stops()) {
-        return;
-    }
-    if let Err(error) = watch.brake(wanted).await {
-        tracing::error!(%app, %channel, %error, "the brake could not be written; it is tried again");
+            evidence,
+            lifted: lifted.clone(),
+        };
+        if let Err(error) = watch.brake(wanted).await {
+            let RolloutId { app, channel, .. } = id;
+            tracing::error!(%app, %channel, %error, "the brake could not be written; it is tried again");
+        }
     }
 }
 
@@ -360,10 +337,17 @@ pub(crate) fn subjects<'a>(
 
 fn subject(id: RolloutId, line: &LineRecord, channel: &Channel) -> Option<Subject> {
     let gate = &channel.gate;
-    let devices = gate.devices;
-    let brakes = gate.on_bad != OnBad::Notify;
-    let lifted = channel.allow_held.iter().cloned().collect();
-    let policy = policy(gate.statistics);
+    Some(Subject {
+        tried: tried(id, line)?,
+        policy: policy(gate.statistics),
+        brakes: gate.on_bad != OnBad::Notify,
+        devices: gate.devices,
+        lifted: channel.allow_held.iter().cloned().collect(),
+    })
+}
+
+/// What is tried on a line: its candidate, or else what everybody has since not long ago.
+fn tried(id: RolloutId, line: &LineRecord) -> Option<Tried> {
     if let Some(candidate) = line.candidate.as_ref().filter(|candidate| candidate.braked.is_none()) {
         let Candidate { release, digest, order, level, weight, below, level_since, .. } = candidate;
         let cohort =
@@ -371,7 +355,7 @@ fn subject(id: RolloutId, line: &LineRecord, channel: &Channel) -> Option<Subjec
         let (treatment, control) = (f64::from(cohort.treatment()), f64::from(cohort.control()));
         let share =
             (control > 0.0).then(|| Share { level: *level, treatment: treatment / (treatment + control) });
-        return Some(Subject {
+        return Some(Tried {
             id,
             release: Some(release.clone()),
             digest: *digest,
@@ -379,39 +363,30 @@ fn subject(id: RolloutId, line: &LineRecord, channel: &Channel) -> Option<Subjec
             weight: *weight,
             share,
             since: *level_since,
-            policy,
-            brakes,
-            devices,
-            lifted,
         });
     }
-    // Everybody has it since not long ago: there is no control any more, and what it breaks shows all the same. It is judged
-    // by its own rollout: what a later one showed says nothing of it.
+    // There is no control any more, and what it breaks shows all the same. It is judged by its own rollout: what a later
+    // one showed says nothing of it.
     let watch = line.watch.as_ref().filter(|watch| watch.serial > 0)?;
-    let id = RolloutId { serial: watch.serial, ..id };
     let release = match &line.stable {
-        Some(sluice_core::channel::Target::Release(version)) => Some(version.clone()),
+        Some(Target::Release(version)) => Some(version.clone()),
         _ => None,
     };
-    Some(Subject {
-        id,
+    Some(Tried {
+        id: RolloutId { serial: watch.serial, ..id },
         release,
         digest: watch.digest,
         level: u32::MAX,
-        weight: sluice_core::cohort::ALL,
+        weight: ALL,
         share: None,
         since: watch.until,
-        policy,
-        brakes,
-        devices,
-        lifted,
     })
 }
 
 /// The gate's own values, where the channel names none.
 fn policy(statistics: Statistics) -> Policy {
     let Statistics { alpha, horizon, min_exposure, margin } = statistics;
-    let share = |ppm: Ppm| f64::from(ppm) / f64::from(sluice_core::cohort::ALL);
+    let share = |ppm: Ppm| f64::from(ppm) / f64::from(ALL);
     let own = Policy::default();
     Policy {
         alpha: alpha.map_or(own.alpha, share),
@@ -469,7 +444,7 @@ mod tests {
             serial: line.serial,
         };
         let subject = subject(id, &line, &channel()).unwrap();
-        assert_eq!((subject.id.serial, subject.digest), (2, Digest::of(b"good")));
+        assert_eq!((subject.tried.id.serial, subject.tried.digest), (2, Digest::of(b"good")));
     }
 
     #[test]

@@ -11,17 +11,17 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use sluice_core::{
     diagnostic::{Code, Diagnostic},
     ids::{AppId, ChannelName},
-    inventory::{Located, Object},
+    inventory::Located,
     observed::{Failure, ReleaseId},
     plan::{Need, Plan},
     record::Binding,
     release::Source,
+    rollout::BrakeRequest,
 };
 use tokio::time::timeout_at;
 
 use crate::{
-    Declared, Engine, EngineError, apply::Outcome, downloads::Made, gate, materialise, observe,
-    resources::InForce,
+    Declared, Engine, EngineError, apply::Outcome, downloads::Made, materialise, observe, resources::InForce,
 };
 
 /// After this much making of bundles, those that are ready are published.
@@ -89,18 +89,12 @@ impl Engine {
 
     /// Writes the brakes that a plan asks for, before anything else of it.
     async fn brake(&self, plan: &Plan) {
+        let subjects = self.subjects.borrow().clone();
         for (app, plan) in plan.apps.iter().filter(|(_, plan)| !plan.brakes.is_empty()) {
-            for (name, request) in &plan.brakes {
-                let declared = self.objects().into_iter().find_map(|located| match &located.object {
-                    Object::Channel(channel) if channel.app == *app && channel.channel == *name => {
-                        Some(channel)
-                    }
-                    _ => None,
-                });
-                let Some(channel) = declared else { continue };
-                let bound = plan.record.versions.iter().find(|(_, binding)| binding.digest == request.digest);
-                let release = bound.map(|(version, _)| version.clone());
-                gate::stop_planned(&self.parts.brakes, app, channel, release, request).await;
+            for (channel, BrakeRequest { digest, reason, sentence }) in &plan.brakes {
+                if let Some(subject) = subjects.iter().find(|subject| subject.is(app, channel, digest)) {
+                    subject.stop(&self.parts.brakes, reason, sentence, None).await;
+                }
             }
         }
     }
