@@ -1,7 +1,8 @@
 //! Removing what is old, in bites that are small beside a commit.
 
 use super::{
-    dialect::{Connection, ListStatement, Values},
+    dialect::{Connection, Values},
+    sql::{DELETE_DEVICES, DELETE_EVENTS, DELETE_OUTCOMES},
     trials,
     types::Limits,
 };
@@ -11,15 +12,6 @@ const FUTURE_SLOTS: i64 = 24 * 60;
 
 /// How long a segment that was taken in is known at most: longer than any object of it is there.
 const KEEP_SEGMENTS: i64 = 30 * 24 * 3600;
-
-static DELETE_EVENTS: ListStatement =
-    ListStatement { head: "DELETE FROM events WHERE (slot, key) IN (", columns: 2, tail: ")" };
-
-static DELETE_DEVICES: ListStatement =
-    ListStatement { head: "DELETE FROM devices WHERE (app, device) IN (", columns: 2, tail: ")" };
-
-static DELETE_OUTCOMES: ListStatement =
-    ListStatement { head: "DELETE FROM outcomes WHERE (app, version, device) IN (", columns: 3, tail: ")" };
 
 /// How far the clean-up is.
 ///

@@ -107,6 +107,18 @@ static FIND_SEGMENTS: ListStatement = ListStatement {
 static DELETE_SEGMENTS: ListStatement =
     ListStatement { head: "DELETE FROM segments WHERE id IN (", columns: 1, tail: ")" };
 
+/// Removes devices by their keys.
+pub(crate) static DELETE_DEVICES: ListStatement =
+    ListStatement { head: "DELETE FROM devices WHERE (app, device) IN (", columns: 2, tail: ")" };
+
+/// Removes events by their ids.
+pub(crate) static DELETE_EVENTS: ListStatement =
+    ListStatement { head: "DELETE FROM events WHERE (slot, key) IN (", columns: 2, tail: ")" };
+
+/// Removes outcomes by their keys.
+pub(crate) static DELETE_OUTCOMES: ListStatement =
+    ListStatement { head: "DELETE FROM outcomes WHERE (app, version, device) IN (", columns: 3, tail: ")" };
+
 /// An outcome's key.
 pub(crate) type OutcomeKey = (Key, String);
 

@@ -75,16 +75,10 @@ pub(crate) struct Erasure {
     events: Vec<EventId>,
 }
 
-static DELETE_DEVICES: ListStatement =
-    ListStatement { head: "DELETE FROM devices WHERE (app, device) IN (", columns: 2, tail: ")" };
 static DELETE_FAILED: ListStatement =
     ListStatement { head: "DELETE FROM failed WHERE (app, device) IN (", columns: 2, tail: ")" };
 static DELETE_OVERRIDES: ListStatement =
     ListStatement { head: "DELETE FROM overrides WHERE (app, device) IN (", columns: 2, tail: ")" };
-static DELETE_OUTCOMES: ListStatement =
-    ListStatement { head: "DELETE FROM outcomes WHERE (app, version, device) IN (", columns: 3, tail: ")" };
-static DELETE_EVENTS: ListStatement =
-    ListStatement { head: "DELETE FROM events WHERE (slot, key) IN (", columns: 2, tail: ")" };
 
 impl Erasure {
     /// Removes them. Returns how many devices there were.
@@ -103,12 +97,12 @@ impl Erasure {
         let of_version = |(key, version): &(Key, String), values: &mut Values| {
             values.add(i64::from(key.app)).add(&**version).add(&key.device.as_bytes()[..]);
         };
-        DELETE_OUTCOMES.write(connection, &self.versions, of_version).await?;
+        sql::DELETE_OUTCOMES.write(connection, &self.versions, of_version).await?;
         DELETE_FAILED.write(connection, &self.keys, sql::bind_key).await?;
         DELETE_OVERRIDES.write(connection, &self.keys, sql::bind_key).await?;
         let of_event = |id: &EventId, values: &mut Values| _ = values.add(id.slot).add(&id.hash[..]);
-        DELETE_EVENTS.write(connection, &self.events, of_event).await?;
-        DELETE_DEVICES.write(connection, &self.keys, sql::bind_key).await
+        sql::DELETE_EVENTS.write(connection, &self.events, of_event).await?;
+        sql::DELETE_DEVICES.write(connection, &self.keys, sql::bind_key).await
     }
 
     pub(crate) fn keys(&self) -> &[Key] {

@@ -361,6 +361,29 @@ async fn nothing_of_a_device_is_printed() {
 
 const CHILD: &str = "SLUICE_FLEET_CHILD";
 
+/// Runs a test that is ignored otherwise in a process of its own over `store`, and kills it once it has acknowledged
+/// `enough`. Returns the last that it acknowledged.
+fn killed(test: &str, store: &Path, enough: u64) -> u64 {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "--nocapture", test])
+        .env(CHILD, store)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut last = None;
+    let mut killed = false;
+    for line in BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok) {
+        last = line.strip_prefix("ack ").map(|n| n.parse::<u64>().unwrap()).or(last);
+        if last.is_some_and(|n| n >= enough) && !killed {
+            child.kill().unwrap();
+            killed = true;
+        }
+    }
+    child.wait().unwrap();
+    last.expect("the child acknowledged something")
+}
+
 /// Runs in a process of its own, which the test below kills.
 #[tokio::test]
 #[ignore = "started by a_killed_process_loses_nothing_acknowledged"]
@@ -387,30 +410,7 @@ async fn a_killed_process_loses_nothing_acknowledged() {
     let hands = Hands::default();
     let mut begin = 0;
     for round in 1..=3 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--ignored",
-                "--exact",
-                "--nocapture",
-                "fleet::tests::child_that_writes_until_it_is_killed",
-            ])
-            .env(CHILD, file.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut last = None;
-        let mut killed = false;
-        while let Some(Ok(line)) = lines.next() {
-            last = line.strip_prefix("ack ").map(|n| n.parse::<u64>().unwrap()).or(last);
-            if last.is_some_and(|n| n >= 40 * round) && !killed {
-                child.kill().unwrap();
-                killed = true;
-            }
-        }
-        child.wait().unwrap();
-        let last = last.expect("the child acknowledged something");
+        let last = killed("fleet::tests::child_that_writes_until_it_is_killed", &file.path(), 40 * round);
         let fleet = Fleet::open(&file.path(), hands.clock()).await.unwrap();
         for n in begin..=last {
             let again = fleet.record(vec![event(n, "update_fail", Some("2.0.0"), Some(1))]).await.unwrap();

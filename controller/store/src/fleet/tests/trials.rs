@@ -1,17 +1,12 @@
 //! Trials under faults: whatever is killed or cut off, the journal says everything once.
 
-use std::{
-    collections::BTreeMap,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use sluice_core::trial::{Arm, Entry, Metric};
 use sluice_test_parts::{Postgres, Proxy, until};
 
 use super::{
-    File,
+    CHILD, File, killed,
     server::{LIMIT, through},
 };
 use crate::fleet::{
@@ -21,8 +16,6 @@ use crate::fleet::{
         trials::{enrols, journal, rollout},
     },
 };
-
-const CHILD: &str = "SLUICE_TRIALS_CHILD";
 
 /// Device `n` is known, enrols two days later, and fails.
 async fn live(fleet: &Fleet, n: u64) -> Result<(), FleetError> {
@@ -87,29 +80,8 @@ async fn child_that_enrols_until_it_is_killed() {
 async fn a_killed_process_journals_everything_once() {
     let file = File::new();
     for round in 1..=3 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--ignored",
-                "--exact",
-                "--nocapture",
-                "fleet::tests::trials::child_that_enrols_until_it_is_killed",
-            ])
-            .env(CHILD, file.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut last = None;
-        let mut killed = false;
-        for line in BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok) {
-            last = line.strip_prefix("ack ").map(|n| n.parse::<u64>().unwrap()).or(last);
-            if last.is_some_and(|n| n >= 30 * round) && !killed {
-                child.kill().unwrap();
-                killed = true;
-            }
-        }
-        child.wait().unwrap();
-        let last = last.expect("the child acknowledged something");
+        let last =
+            killed("fleet::tests::trials::child_that_enrols_until_it_is_killed", &file.path(), 30 * round);
         let fleet = Fleet::open(&file.path(), clock().clock()).await.unwrap();
         consistent(&fleet, 0..=last).await;
         assert_eq!(
