@@ -7,7 +7,10 @@ use http::{Method, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 use sluice_kube::tunnel::Place;
 
-use crate::{args::AdminArgs, commands::connect};
+use crate::{
+    args::{AdminArgs, ServerArgs},
+    commands::connect,
+};
 
 /// Name of the token file under the data directory.
 pub(crate) const TOKEN_FILE: &str = "admin-token";
@@ -25,13 +28,14 @@ pub(crate) enum Admin {
 impl Admin {
     /// Finds the way: by flag, in the data directory, or in a cluster.
     pub(crate) fn new(args: &AdminArgs) -> anyhow::Result<Self> {
+        let AdminArgs { server: args, cluster } = args;
         let elsewhere = match (&args.admin_url, &args.data, &args.token_file) {
             (Some(_), _, _) => Some("--admin-url"),
             (None, Some(_), _) => Some("--data"),
             (None, None, Some(_)) => Some("--token-file"),
             (None, None, None) => None,
         };
-        if let Some(place) = args.cluster.place(elsewhere, connect::is_plugin())? {
+        if let Some(place) = cluster.place(elsewhere, connect::is_plugin())? {
             return Ok(Self::Cluster(place));
         }
         let url = match &args.admin_url {
@@ -102,7 +106,7 @@ async fn ask(request: reqwest::RequestBuilder, url: &str) -> anyhow::Result<(Sta
     Ok((status, answer.text().await.context("the server's answer was cut off")?))
 }
 
-fn read(args: &AdminArgs, name: &str, flag: &str) -> anyhow::Result<String> {
+fn read(args: &ServerArgs, name: &str, flag: &str) -> anyhow::Result<String> {
     let data = args.data.as_deref().with_context(|| {
         format!(
             "say which server: --data DIR is the data directory that it was started with, --namespace NAME where its \

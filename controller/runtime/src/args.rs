@@ -199,9 +199,18 @@ pub(crate) enum Output {
     Sarif,
 }
 
-/// How to reach a running server.
+/// How to reach a running server, on this machine, elsewhere or in a cluster.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AdminArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+/// How to reach a running server on this machine or at an address.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ServerArgs {
     /// Data directory of the server; its address and token are read from there
     #[arg(long, env = "SLUICE_DATA", value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
@@ -211,8 +220,6 @@ pub(crate) struct AdminArgs {
     /// File with the token, instead of the one in the data directory
     #[arg(long, env = "SLUICE_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) cluster: ClusterArgs,
 }
 
 #[derive(Debug, Args)]

@@ -28,6 +28,7 @@ mod ready;
 mod token;
 
 pub use authorise::{Authorise, Refusal};
+pub use brakes::BrakeView;
 pub use openapi::document as openapi;
 pub use ready::Readiness;
 pub use token::{Token, WeakToken};

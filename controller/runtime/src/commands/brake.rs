@@ -1,7 +1,7 @@
 //! `sluice brake`: stops a bundle now. The server on this machine is asked, or, when that is down, its bundle store is
 //! written to directly.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
@@ -9,17 +9,18 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sluice_core::{
-    brake::{Aim, Brake, Devices, Known, Scope, Wanted, aim},
+    brake::{Devices, Known, Wanted, aim},
     ids::{AppId, ChannelName},
 };
+use sluice_serve::admin::BrakeView;
 use sluice_store::{
-    control::{BrakeWatch, BundleStore, NewBrake},
+    control::{BrakeWatch, BundleStore},
     objects::{Objects, StoreUrl},
 };
 
 use crate::{
     admin::Admin,
-    args::{AdminArgs, StatusOutput},
+    args::{AdminArgs, ServerArgs, StatusOutput},
     commands::{block_on, connect::ClusterArgs, print},
     exit,
 };
@@ -82,15 +83,8 @@ enum DevicesArg {
 /// How the bundle store is reached.
 #[derive(Debug, Args)]
 struct WayArgs {
-    /// Data directory of the server; its address and token are read from there
-    #[arg(long, env = "SLUICE_DATA", value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Admin address, instead of the one in the data directory
-    #[arg(long, env = "SLUICE_ADMIN_URL", value_name = "URL")]
-    admin_url: Option<String>,
-    /// File with the token, instead of the one in the data directory
-    #[arg(long, env = "SLUICE_ADMIN_TOKEN_FILE", value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerArgs,
     /// Bundle store to write to directly, with its own credentials, when no server can be asked
     #[arg(long, value_name = "URL")]
     store: Option<String>,
@@ -98,9 +92,7 @@ struct WayArgs {
 
 impl WayArgs {
     fn admin(&self) -> anyhow::Result<Admin> {
-        let Self { data, admin_url, token_file, .. } = self;
-        let (data, admin_url, token_file) = (data.clone(), admin_url.clone(), token_file.clone());
-        Admin::new(&AdminArgs { data, admin_url, token_file, cluster: ClusterArgs::default() })
+        Admin::new(&AdminArgs { server: self.server.clone(), cluster: ClusterArgs::default() })
     }
 
     fn objects(&self) -> anyhow::Result<Option<Arc<dyn Objects>>> {
@@ -166,51 +158,19 @@ async fn directly(
         release: args.release.as_deref(),
         devices,
     };
-    let Aim { app, digest, release, scope, devices, lifted } = aim(&snapshot, &known, &wanted)?;
+    let aim = aim(&snapshot, &known, &wanted)?;
+    let never = format!("no bundle of {} was ever published as {}", aim.app, aim.release);
     let watch = BrakeWatch::new(objects, Arc::new(ArcSwap::default()), false);
-    let digest = match digest {
-        Some(digest) => digest,
-        None => watch
-            .bound(&app, &release)
-            .await?
-            .with_context(|| format!("no bundle of {app} was ever published as {release}"))?,
-    };
-    let (by, why) = (if by.is_empty() { "somebody with the store's credentials" } else { by }, reason);
-    let wanted = NewBrake {
-        app,
-        digest,
-        release: Some(release),
-        scope,
-        devices,
-        by: by.to_owned(),
-        why: why.to_owned(),
-        at: Timestamp::now(),
-        evidence: None,
-        lifted,
-    };
-    let braked = watch.brake(wanted).await?;
-    let mut brake = value(&braked.brake);
-    brake["fresh"] = json!(braked.fresh);
-    Ok(brake)
-}
-
-/// A brake as the API shows it.
-fn value(brake: &Brake) -> Value {
-    let channel = match &brake.scope {
-        Scope::App => None,
-        Scope::Channel(channel) => Some(channel.as_str()),
-    };
-    json!({
-        "id": brake.id, "app": brake.app, "channel": channel, "release": brake.release, "digest": brake.digest,
-        "devices": brake.devices, "by": brake.by, "reason": brake.why, "at": brake.at, "liftedOn": [],
-    })
+    let by = if by.is_empty() { "somebody with the store's credentials" } else { by };
+    let braked = watch.stop(aim, by, reason, Timestamp::now()).await?.context(never)?;
+    Ok(json!(BrakeView::of(&braked.brake, Vec::new(), Some(braked.fresh))))
 }
 
 fn show(way: &WayArgs, output: StatusOutput) -> anyhow::Result<u8> {
     let brakes: Vec<Value> = match way.objects()? {
         Some(objects) => block_on(async {
             let (index, _) = BundleStore::open_existing(objects).await?.brakes().await?;
-            Ok(index.iter().map(value).collect())
+            Ok(index.iter().map(|brake| json!(BrakeView::of(brake, Vec::new(), None))).collect())
         })?,
         None => block_on(way.admin()?.get("/api/v1/brakes"))?,
     };

@@ -10,8 +10,8 @@ use axum::{
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sluice_core::brake::{Aim, AimError, Brake, Devices, Known, Scope, Wanted, aim};
-use sluice_store::control::{BrakeWatch, NewBrake};
+use sluice_core::brake::{AimError, Brake, Devices, Known, Scope, Wanted, aim};
+use sluice_store::control::BrakeWatch;
 use utoipa::ToSchema;
 
 use super::{Admin, ApiError};
@@ -42,7 +42,8 @@ pub(super) struct BrakeRequest {
 /// A brake.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct BrakeView {
+#[expect(missing_docs, reason = "the fields are those of a brake")]
+pub struct BrakeView {
     /// What Git lifts it by.
     pub id: String,
     pub app: String,
@@ -132,35 +133,13 @@ async fn brake(views: &Views, watch: &BrakeWatch, body: &[u8]) -> Result<BrakeVi
         };
         aim(&snapshot, &known, &wanted).map_err(|error| not_clear(&error))?
     };
-    let Aim { app, digest, release, scope, devices, lifted } = aim;
-    let unavailable = |error: sluice_store::control::ControlError| {
-        ApiError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "store_unavailable",
-            format!("the brake is not in force: {error}"),
-        )
-    };
-    let digest = match digest {
-        Some(digest) => digest,
-        None => watch.bound(&app, &release).await.map_err(unavailable)?.ok_or_else(|| {
-            let message = format!("no bundle of {app} was ever published as {release}");
-            ApiError::new(StatusCode::NOT_FOUND, "no_release", message)
-        })?,
-    };
-    let by = if request.by.trim().is_empty() { "somebody with the admin token".into() } else { request.by };
-    let wanted = NewBrake {
-        app,
-        digest,
-        release: Some(release),
-        scope,
-        devices,
-        by,
-        why: request.reason,
-        at: Timestamp::now(),
-        evidence: None,
-        lifted,
-    };
-    let braked = watch.brake(wanted).await.map_err(unavailable)?;
+    let never = format!("no bundle of {} was ever published as {}", aim.app, aim.release);
+    let by = if request.by.trim().is_empty() { "somebody with the admin token" } else { &request.by };
+    let braked = watch.stop(aim, by, &request.reason, Timestamp::now()).await.map_err(|error| {
+        let message = format!("the brake is not in force: {error}");
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", message)
+    })?;
+    let braked = braked.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "no_release", never))?;
     Ok(view(views, &braked.brake, Some(braked.fresh)))
 }
 
@@ -176,23 +155,30 @@ fn view(views: &Views, brake: &Brake, fresh: Option<bool>) -> BrakeView {
     let snapshot = views.snapshot.load();
     let channels = snapshot.app(brake.app.as_str()).into_iter().flat_map(|app| app.channels());
     let lifting = channels.filter(|c| c.allow_held.iter().any(|id| id == brake.id.as_str()));
-    BrakeView {
-        id: brake.id.to_string(),
-        app: brake.app.to_string(),
-        channel: match &brake.scope {
-            Scope::App => None,
-            Scope::Channel(channel) => Some(channel.to_string()),
-        },
-        release: brake.release.as_ref().map(ToString::to_string),
-        digest: brake.digest.to_string(),
-        devices: match brake.devices {
-            Devices::Return => "Return",
-            Devices::Keep => "Keep",
-        },
-        by: brake.by.clone(),
-        reason: brake.why.clone(),
-        at: brake.at.to_string(),
-        lifted_on: lifting.map(|c| c.name.to_string()).collect(),
-        fresh,
+    BrakeView::of(brake, lifting.map(|c| c.name.to_string()).collect(), fresh)
+}
+
+impl BrakeView {
+    /// A brake that these channels lift; `fresh` where somebody asked for it.
+    pub fn of(brake: &Brake, lifted_on: Vec<String>, fresh: Option<bool>) -> Self {
+        Self {
+            id: brake.id.to_string(),
+            app: brake.app.to_string(),
+            channel: match &brake.scope {
+                Scope::App => None,
+                Scope::Channel(channel) => Some(channel.to_string()),
+            },
+            release: brake.release.as_ref().map(ToString::to_string),
+            digest: brake.digest.to_string(),
+            devices: match brake.devices {
+                Devices::Return => "Return",
+                Devices::Keep => "Keep",
+            },
+            by: brake.by.clone(),
+            reason: brake.why.clone(),
+            at: brake.at.to_string(),
+            lifted_on,
+            fresh,
+        }
     }
 }

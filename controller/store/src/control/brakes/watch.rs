@@ -15,7 +15,7 @@ use std::{
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use sluice_core::{
-    brake::{BrakeIndex, Brakes},
+    brake::{Aim, BrakeIndex, Brakes},
     digest::Digest,
     ids::{AppId, Version},
 };
@@ -125,8 +125,27 @@ impl BrakeWatch {
         Ok(braked)
     }
 
+    /// Stops what somebody aims at; nothing when no bundle was ever published as the version that is meant.
+    pub async fn stop(
+        &self,
+        aim: Aim,
+        by: &str,
+        why: &str,
+        at: Timestamp,
+    ) -> Result<Option<Braked>, ControlError> {
+        let Aim { app, digest, release, scope, devices, lifted } = aim;
+        let digest = match digest {
+            Some(digest) => Some(digest),
+            None => self.bound(&app, &release).await?,
+        };
+        let Some(digest) = digest else { return Ok(None) };
+        let (release, by, why) = (Some(release), by.to_owned(), why.to_owned());
+        let wanted = NewBrake { app, digest, release, scope, devices, by, why, at, evidence: None, lifted };
+        self.brake(wanted).await.map(Some)
+    }
+
     /// The bundle that a version of an app was ever bound to, also when the app offers it no more.
-    pub async fn bound(&self, app: &AppId, version: &Version) -> Result<Option<Digest>, ControlError> {
+    async fn bound(&self, app: &AppId, version: &Version) -> Result<Option<Digest>, ControlError> {
         let store = {
             let mut turn = self.turn.lock().await;
             turn.store(&self.objects).await?.clone()
