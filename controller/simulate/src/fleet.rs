@@ -19,7 +19,7 @@ use crate::{
     report::Report as Outcome,
     server::{Answer, Server},
     settings::Settings,
-    tally::{Sample, Tally, Totals},
+    tally::{Sample, Tally},
 };
 
 /// Between two samples.
@@ -242,22 +242,4 @@ fn whole(milliseconds: f64) -> u64 {
 
 fn lock(phone: &Mutex<Phone>) -> MutexGuard<'_, Phone> {
     phone.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Sample {
-    /// Phones that run `version`.
-    pub fn running(&self, version: &str) -> u64 {
-        self.totals.running.get(version).copied().unwrap_or_default()
-    }
-}
-
-impl Totals {
-    /// Every version that was offered or run, sorted.
-    pub fn versions(&self) -> Vec<&str> {
-        let mut versions: Vec<&str> =
-            self.running.keys().chain(self.offered.keys()).map(String::as_str).collect();
-        versions.sort_unstable();
-        versions.dedup();
-        versions
-    }
 }

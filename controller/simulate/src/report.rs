@@ -1,13 +1,13 @@
 //! What a simulation was and what happened, for machines and for people.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     plots::{self, Line},
     settings::Settings,
-    tally::{Sample, Totals},
+    tally::{Sample, Totals, count},
 };
 
 /// A simulation that has ended.
@@ -82,10 +82,6 @@ pub fn html(report: &Report) -> Result<String, String> {
     }
     page.push_str("</body></html>\n");
     Ok(page)
-}
-
-fn count(counts: &BTreeMap<String, u64>, version: &str) -> u64 {
-    counts.get(version).copied().unwrap_or_default()
 }
 
 fn escape(text: &str) -> String {

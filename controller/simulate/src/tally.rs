@@ -55,6 +55,22 @@ pub struct Totals {
     pub behind: f64,
 }
 
+impl Totals {
+    /// Every version that was offered or run, sorted.
+    pub fn versions(&self) -> Vec<&str> {
+        let mut versions: Vec<&str> =
+            self.running.keys().chain(self.offered.keys()).map(String::as_str).collect();
+        versions.sort_unstable();
+        versions.dedup();
+        versions
+    }
+}
+
+/// The count of a version; 0 when it has none.
+pub fn count(counts: &BTreeMap<String, u64>, version: &str) -> u64 {
+    counts.get(version).copied().unwrap_or_default()
+}
+
 /// Counts while the fleet runs.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(Mutex<Totals>);

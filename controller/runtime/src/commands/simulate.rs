@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, io::IsTerminal as _};
 
 use anyhow::Context as _;
-use sluice_simulate::{Sample, Settings};
+use sluice_simulate::{Sample, Settings, count};
 
 use crate::{commands::print, config, exit, process};
 
@@ -62,10 +62,10 @@ fn summary(last: &Sample) -> String {
         totals.checks, totals.unanswered, totals.reports, totals.lost, totals.slowest
     );
     for version in totals.versions() {
-        let of = |counts: &BTreeMap<String, u64>| counts.get(version).copied().unwrap_or_default();
+        let of = |counts| count(counts, version);
         text.push_str(&format!(
             "{version}: run by {}, offered {} times, {} launches failed, {} installations failed, {} crashes\n",
-            last.running(version),
+            of(&totals.running),
             of(&totals.offered),
             of(&totals.launch_failed),
             of(&totals.install_failed),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use sluice_simulate::{Live, Sample, Settings};
+use sluice_simulate::{Live, Sample, Settings, count};
 
 /// Seconds between two plain lines.
 const LINE: f64 = 10.0;
@@ -64,19 +64,19 @@ impl Live for View {
         if let Some(all) = &self.all {
             self.head.set_message(line);
             for version in now.versions() {
-                let failed = now.launch_failed.get(version).copied().unwrap_or_default();
+                let failed = count(&now.launch_failed, version);
                 let bar = self.bars.entry(version.to_owned()).or_insert_with(|| {
                     let bar = all.add(ProgressBar::new(self.phones));
                     bar.set_style(style("  {prefix:<14} {wide_bar} {pos:>8} {msg}"));
                     bar.set_prefix(version.to_owned());
                     bar
                 });
-                bar.set_position(sample.running(version));
+                bar.set_position(count(&now.running, version));
                 bar.set_message(if failed > 0 { format!("{failed} launches failed") } else { String::new() });
             }
         } else if sample.at - self.said >= LINE {
             self.said = sample.at;
-            let running = now.versions().into_iter().map(|v| format!("{v} {}", sample.running(v)));
+            let running = now.versions().into_iter().map(|v| format!("{v} {}", count(&now.running, v)));
             // Standard error may be closed; there is nobody left to tell.
             let _ = writeln!(io::stderr(), "{line}; {}", running.collect::<Vec<_>>().join(", "));
         }
