@@ -10,7 +10,10 @@ use std::{
 
 use rand::{Rng, SeedableRng as _, rngs::SmallRng};
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -19,7 +22,7 @@ use crate::{
     report::Report as Outcome,
     server::{Answer, Server},
     settings::Settings,
-    tally::{Sample, Tally},
+    tally::{Said, Sample, Tally},
 };
 
 /// Between two samples.
@@ -45,10 +48,12 @@ struct World {
     began: Instant,
 }
 
-/// Runs a fleet until its time is over or `stop` is cancelled, and tells what happened.
+/// Runs a fleet until its time is over or `stop` is cancelled, and tells what happened. `said` holds what the server says
+/// of its rollout, when somebody asks it.
 pub async fn run(
     settings: Settings,
     mut live: impl Live,
+    said: watch::Receiver<Option<Said>>,
     stop: CancellationToken,
 ) -> Result<Outcome, reqwest::Error> {
     let server = Server::new(&settings.server, settings.connections)?;
@@ -89,7 +94,7 @@ pub async fn run(
             () = stop.cancelled() => break,
             () = tokio::time::sleep_until(end.into()) => break,
             _ = ticks.tick() => {
-                let sample = Sample { at: world.began.elapsed().as_secs_f64(), totals: world.tally.totals() };
+                let sample = world.sample(&said);
                 live.sample(&sample);
                 samples.push(sample);
             }
@@ -108,7 +113,7 @@ pub async fn run(
     let forgers = usize::try_from(world.settings.forgers).unwrap_or(usize::MAX);
     while at_work.len() > forgers && at_work.join_next().await.is_some() {}
     at_work.abort_all();
-    let sample = Sample { at: world.began.elapsed().as_secs_f64(), totals: world.tally.totals() };
+    let sample = world.sample(&said);
     live.sample(&sample);
     samples.push(sample);
     Ok(Outcome { settings: world.settings.clone(), samples })
@@ -122,6 +127,11 @@ fn first(settings: &Settings) -> BinaryHeap<Due> {
 }
 
 impl World {
+    fn sample(&self, said: &watch::Receiver<Option<Said>>) -> Sample {
+        let at = self.began.elapsed().as_secs_f64();
+        Sample { at, totals: self.tally.totals(), said: said.borrow().clone() }
+    }
+
     /// One turn of a phone; when its next one is, in simulated milliseconds.
     async fn turn(&self, at: u64, number: u32) -> u64 {
         let Some(phone) = self.phones.get(number as usize) else { return u64::MAX };

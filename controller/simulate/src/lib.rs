@@ -18,4 +18,4 @@ mod tally;
 pub use fleet::{Live, run};
 pub use report::{Report, html};
 pub use settings::{Behaviour, Incident, InvalidSetting, Settings, behaviour, incident};
-pub use tally::{Sample, Totals, count};
+pub use tally::{Said, Sample, Totals, count};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     plots::{self, Line},
     settings::Settings,
-    tally::{Sample, Totals, count},
+    tally::{Said, Sample, Totals, count},
 };
 
 /// A simulation that has ended.
@@ -43,7 +43,8 @@ pub fn html(report: &Report) -> Result<String, String> {
             })
             .collect(),
     };
-    let plots = [
+    let shares = shares(report);
+    let mut plots = vec![
         plots::lines("Phones that run each bundle", "phones", &each(|t, v| count(&t.running, v)))?,
         plots::lines("Offers of each bundle", "offers", &each(|t, v| count(&t.offered, v)))?,
         plots::lines("Launches that failed", "phones", &each(|t, v| count(&t.launch_failed, v)))?,
@@ -54,6 +55,12 @@ pub fn html(report: &Report) -> Result<String, String> {
             &[rate(|t| t.checks, "checks"), rate(|t| t.reports, "reports")],
         )?,
     ];
+    if !shares.is_empty() {
+        plots.insert(
+            0,
+            plots::lines("Who is offered the new bundle, says the server", "% of devices", &shares)?,
+        );
+    }
     let mut page = String::from(HEAD);
     let Settings { server, app, phones, seed, speed, .. } = &report.settings;
     let text = format!(
@@ -77,11 +84,54 @@ pub fn html(report: &Report) -> Result<String, String> {
         );
     }
     page.push_str("</table>");
+    page.push_str(&steps(report));
     for plot in plots {
         let _ = write!(page, "<figure>{plot}</figure>");
     }
     page.push_str("</body></html>\n");
     Ok(page)
+}
+
+/// The share of the devices that are offered each version that Git asked for, in percent.
+fn shares(report: &Report) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for Sample { at, said, .. } in &report.samples {
+        let Some(Said { wanted, share, .. }) = said else { continue };
+        let point = (*at, share * 100.0);
+        match lines.iter_mut().find(|line| line.name == *wanted) {
+            Some(line) => line.points.push(point),
+            None => lines.push(Line { name: wanted.clone(), points: vec![point] }),
+        }
+    }
+    lines
+}
+
+/// Each change of the rollout, in the words of the server.
+fn steps(report: &Report) -> String {
+    let mut rows = String::new();
+    let mut before: Option<(&str, f64, &str)> = None;
+    for Sample { at, said, .. } in &report.samples {
+        let Some(Said { wanted, share, phase, message }) = said else { continue };
+        let now = Some((wanted.as_str(), *share, phase.as_str()));
+        if now != before {
+            before = now;
+            let _ = write!(
+                rows,
+                "<tr><td>{at:.0} s</td><td>{}</td><td>{:.1} %</td><td>{}</td><td class=\"said\">{}</td></tr>",
+                escape(wanted),
+                share * 100.0,
+                escape(phase),
+                escape(message)
+            );
+        }
+    }
+    if rows.is_empty() {
+        return rows;
+    }
+    format!(
+        "<h2>What the server did</h2><table><tr><th>at</th><th>bundle</th><th>offered to</th><th>state</th>\
+         <th class=\"said\">in its words</th></tr>{rows}</table>"
+    )
 }
 
 fn escape(text: &str) -> String {
@@ -91,5 +141,5 @@ fn escape(text: &str) -> String {
 const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Simulation</title><style>\
     body{font:15px system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1d2733}\
     table{border-collapse:collapse}td,th{padding:.2rem .8rem;text-align:right;border-bottom:1px solid #d8dee6}\
-    td:first-child,th:first-child{text-align:left}figure{margin:2rem 0}svg{width:100%;height:auto}\
+    td:first-child,th:first-child,.said{text-align:left}figure{margin:2rem 0}svg{width:100%;height:auto}\
     </style></head><body><h1>Simulation</h1>";

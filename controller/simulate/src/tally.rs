@@ -21,6 +21,23 @@ pub struct Sample {
     pub at: f64,
     /// Everything up to then.
     pub totals: Totals,
+    /// What the server says of its rollout, where it is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Said>,
+}
+
+/// How far a rollout is, as the server tells people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Said {
+    /// The version that Git asks for.
+    pub wanted: String,
+    /// Share of the devices that are offered it, 0 to 1.
+    pub share: f64,
+    /// What it does or waits for.
+    pub phase: String,
+    /// The same in a sentence.
+    pub message: String,
 }
 
 /// Counts from the start.

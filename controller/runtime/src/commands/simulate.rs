@@ -8,6 +8,7 @@ use sluice_simulate::{Sample, Settings, count};
 use crate::{commands::print, config, exit, process};
 
 mod args;
+mod follow;
 mod view;
 
 pub(crate) use args::SimulateArgs;
@@ -17,7 +18,11 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<u8> {
     let settings = settings(args)?;
     settings.check()?;
     let live = view::View::new(&settings, std::io::stderr().is_terminal());
-    let report = process::until_stopped(async |stop| Ok(sluice_simulate::run(settings, live, stop).await?))?;
+    let follow = follow::Follow::new(args)?;
+    let report = process::until_stopped(async |stop| {
+        let said = follow.start();
+        Ok(sluice_simulate::run(settings, live, said, stop).await?)
+    })?;
     if let Some(file) = &args.json {
         let text = serde_json::to_string_pretty(&report)?;
         fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;

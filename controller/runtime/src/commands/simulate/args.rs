@@ -4,11 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::args::ServerArgs;
+
 #[derive(Debug, Args)]
 pub(crate) struct SimulateArgs {
     /// Where devices connect
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub(crate) server: String,
+    /// Also ask the server how far its rollout is
+    #[command(flatten)]
+    pub(crate) admin: ServerArgs,
     /// App id
     #[arg(long, value_name = "ID")]
     pub(crate) app: String,

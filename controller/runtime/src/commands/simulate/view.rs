@@ -7,7 +7,7 @@ use std::{
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use sluice_simulate::{Live, Sample, Settings, count};
+use sluice_simulate::{Live, Said, Sample, Settings, count};
 
 /// Seconds between two plain lines.
 const LINE: f64 = 10.0;
@@ -61,6 +61,12 @@ impl Live for View {
             rate(now.reports, before.reports),
             now.unanswered
         );
+        let line = match &sample.said {
+            Some(Said { wanted, share, phase, .. }) => {
+                format!("{line}; {wanted} for {:.1} %: {phase}", share * 100.0)
+            }
+            None => line,
+        };
         if let Some(all) = &self.all {
             self.head.set_message(line);
             for version in now.versions() {
