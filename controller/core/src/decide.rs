@@ -19,7 +19,7 @@ mod stable;
 mod trace;
 
 pub use refusal::{Kind, Old, Refusal, RefusalCode};
-pub use trace::{How, Step, Trace};
+pub use trace::{Aside, How, Step, Trace};
 
 /// An answer and how it came about.
 #[derive(Debug, Clone, Copy)]

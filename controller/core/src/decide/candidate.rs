@@ -6,7 +6,7 @@ use crate::{
     trial::{Arm, Membership},
 };
 
-use super::{Answer, Asking, Decision, How, Step, Trial, stable::Running};
+use super::{Answer, Aside, Asking, Decision, How, Step, Trial, stable::Running};
 
 impl<'s> Asking<'s, '_> {
     /// The answer that the line's candidate makes, if it makes one; and the trial that the device takes part in, also
@@ -34,8 +34,9 @@ impl<'s> Asking<'s, '_> {
                 return Some(fault.answer());
             }
             let rank = candidate.cohort.rank(&self.request.device);
-            decision.trial = self.trial(line, candidate, rank, Arm::Treatment).filter(|_| acting.is_none());
-            say_trial(decision);
+            let trial = self.trial(line, candidate, rank, Arm::Treatment);
+            let trial = if acting.is_some() { Err(Aside::Closed) } else { trial };
+            enrol(decision, candidate.level, trial);
             decision.trace.push(Step::AlreadyRuns { version });
             return Some(Answer::NothingNew);
         }
@@ -62,41 +63,56 @@ impl<'s> Asking<'s, '_> {
         let reached = candidate.cohort.reaches(rank);
         trace.push(if reached { Step::Reached { version } } else { Step::Outside { version } });
         // Whoever runs an overtaken candidate is like neither arm.
-        if line.kept.iter().all(|kept| kept.name != self.request.current) {
-            let arm = if reached { Arm::Treatment } else { Arm::Control };
-            decision.trial = self.trial(line, candidate, rank, arm);
-            say_trial(decision);
-        }
+        let arm = if reached { Arm::Treatment } else { Arm::Control };
+        let overtaken = line.kept.iter().any(|kept| kept.name == self.request.current);
+        let trial = if overtaken { Err(Aside::Overtaken) } else { self.trial(line, candidate, rank, arm) };
+        enrol(decision, candidate.level, trial);
         reached.then(|| {
             decision.trace.push(Step::Offered { version });
             Answer::Update(bundle)
         })
     }
 
-    /// The place of the device in the trial, if it is in `arm`. Devices of earlier levels stay where they enrolled.
+    /// The place of the device in the trial, if it is in `arm`, or why it has none. Devices of earlier levels stay where
+    /// they enrolled.
     fn trial(
         &self,
         line: &'s ServedLine,
         candidate: &'s ServedCandidate,
         rank: u64,
         arm: Arm,
-    ) -> Option<Trial<'s>> {
+    ) -> Result<Trial<'s>, Aside> {
         let ServedCandidate { bundle, cohort, level, started, open, .. } = candidate;
-        if !open || self.request.probe || self.how == How::SupportOverride {
-            return None;
+        if !open {
+            return Err(Aside::Closed);
         }
-        (cohort.arm(rank)? == arm).then_some(Trial {
-            channel: self.channel,
-            line,
-            candidate: bundle,
-            started: *started,
-            membership: Membership { serial: cohort.serial, level: *level, arm },
-        })
+        if self.request.probe {
+            return Err(Aside::Probe);
+        }
+        if self.how == How::SupportOverride {
+            return Err(Aside::Support);
+        }
+        match cohort.arm(rank) {
+            Some(found) if found == arm => Ok(Trial {
+                channel: self.channel,
+                line,
+                candidate: bundle,
+                started: *started,
+                membership: Membership { serial: cohort.serial, level: *level, arm },
+            }),
+            None if cohort.reaches(rank) => Err(Aside::Earlier),
+            _ if arm == Arm::Treatment => Err(Aside::Ahead),
+            _ => Err(Aside::Between),
+        }
     }
 }
 
-fn say_trial(decision: &mut Decision<'_>) {
-    if let Some(Trial { membership: Membership { arm, level, .. }, .. }) = decision.trial {
-        decision.trace.push(Step::Trial { arm, level });
-    }
+fn enrol<'s>(decision: &mut Decision<'s>, level: u32, trial: Result<Trial<'s>, Aside>) {
+    decision.trace.push(match &trial {
+        Ok(Trial { membership: Membership { arm, level, .. }, .. }) => {
+            Step::Trial { arm: *arm, level: *level }
+        }
+        Err(why) => Step::NoTrial { level, why: *why },
+    });
+    decision.trial = trial.ok();
 }

@@ -36,6 +36,25 @@ pub enum How {
     Public,
 }
 
+/// Why a device is in neither arm of a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aside {
+    /// An earlier level reached it.
+    Earlier,
+    /// It lies between the devices that are reached and those that they are compared with.
+    Between,
+    /// It runs the release although the rollout has not reached it.
+    Ahead,
+    /// It runs a release that this one overtook.
+    Overtaken,
+    /// Support put it on the channel.
+    Support,
+    /// It asks only what there is.
+    Probe,
+    /// Nobody new is offered the release.
+    Closed,
+}
+
 /// One step of a decision.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(
@@ -77,6 +96,8 @@ pub enum Step<'s> {
     Closed { version: &'s str },
     /// The device takes part in the trial.
     Trial { arm: Arm, level: u32 },
+    /// The device is in neither arm of the trial.
+    NoTrial { level: u32, why: Aside },
     /// A brake stopped the bundle here.
     Braked { version: &'s str, brake: &'s Brake },
     /// A brake stopped the bundle elsewhere, so that nobody new is offered it here.
@@ -179,6 +200,20 @@ impl fmt::Display for Because<'_> {
     }
 }
 
+impl fmt::Display for Aside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Earlier => "an earlier level reached it",
+            Self::Between => "it is too near to the share that is reached to be compared with it",
+            Self::Ahead => "it runs the release although the rollout has not reached it",
+            Self::Overtaken => "it runs a release that was overtaken, so it is like neither",
+            Self::Support => "support put it on the channel, so it was not chosen at random",
+            Self::Probe => "it asks what there is and installs nothing",
+            Self::Closed => "nobody new is offered the release at present",
+        })
+    }
+}
+
 /// One sentence per line.
 impl fmt::Display for Trace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -214,6 +249,7 @@ impl Step<'_> {
             Self::Closed { .. } => "Closed",
             Self::Trial { arm: Arm::Treatment, .. } => "TrialTreatment",
             Self::Trial { arm: Arm::Control, .. } => "TrialControl",
+            Self::NoTrial { .. } => "NoTrial",
             Self::Braked { .. } => "Braked",
             Self::Paused { .. } => "Paused",
             Self::RunsBraked { .. } => "RunsBraked",
@@ -307,6 +343,9 @@ impl fmt::Display for Step<'_> {
                 f,
                 "The device takes part in the trial of level {level} as one of those whom the others are compared with."
             ),
+            Self::NoTrial { level, why } => {
+                write!(f, "The device is in neither arm of the trial of level {level}: {why}.")
+            }
             Self::Braked { version, brake } => {
                 write!(f, "{version} is stopped: {}.", Because(brake))
             }

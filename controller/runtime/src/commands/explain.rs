@@ -82,6 +82,11 @@ fn text(answer: &Value) -> String {
         let sentence = step.get("message").unwrap_or(step);
         text.push_str(&format!("  {}. {}\n", index + 1, line(sentence)));
     }
+    let trials: Vec<&Value> = answer["trials"].as_array().into_iter().flatten().collect();
+    if !trials.is_empty() {
+        text.push_str("\nTrials of rollouts:\n");
+        text.extend(trials.iter().map(|trial| format!("  {}\n", line(&trial["sentence"]))));
+    }
     if let Some(device) = answer.get("device").filter(|d| !d.is_null()) {
         text.push_str(&format!("\nWhat is known of the device:\n{device:#}\n"));
     }

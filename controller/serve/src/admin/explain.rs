@@ -11,8 +11,12 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
-use sluice_core::{decide, memory::OverrideBy};
-use sluice_store::fleet::DeviceView;
+use sluice_core::{
+    decide,
+    memory::OverrideBy,
+    trial::{Arm, Discount, Metric},
+};
+use sluice_store::fleet::{DeviceView, EnrolmentView, FleetError};
 use utoipa::ToSchema;
 
 use super::{Admin, ApiError, openapi};
@@ -43,6 +47,38 @@ pub(super) struct Explanation {
     pub generation: u64,
     /// What is known of the device; nothing when it never asked.
     pub device: Option<Device>,
+    /// The trials of rollouts that it is enrolled in, oldest first.
+    pub trials: Vec<Enrolment>,
+}
+
+/// The place of a device in the trial of one rollout.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Enrolment {
+    /// The channel.
+    pub channel: String,
+    /// The line of the channel.
+    pub line: String,
+    /// Number of the rollout in its line.
+    pub rollout: u64,
+    /// The version that is, or was, rolled out.
+    pub candidate: String,
+    /// Number of the weight, from 0.
+    pub level: u32,
+    /// `Treatment` or `Control`.
+    pub arm: &'static str,
+    /// When it enrolled.
+    pub at: String,
+    /// When the rollout ended.
+    pub ended: Option<String>,
+    /// Why it weighs nothing: `New`, `NotProduction` or `Crowd`; nothing when it weighs.
+    pub discount: Option<&'static str>,
+    /// What failed since: `Health`, `Silence`, `Launch` or `Install`.
+    pub failed: Vec<&'static str>,
+    /// When it ran the candidate first.
+    pub launched: Option<String>,
+    /// The same in a sentence.
+    pub sentence: String,
 }
 
 /// What is known of a device: the fields of `sluice_store::fleet::DeviceView`, with times as in RFC 3339.
@@ -157,11 +193,14 @@ async fn of(views: &Views, download_url: &str, body: &[u8], now: i64) -> Result<
     let trace = decision.trace.iter().map(ToString::to_string).collect();
     let mut explanation = explanation(answer_name(&decision.answer), &reply, trace, generation);
     let Some(fleet) = &views.fleet else { return Ok(explanation) };
-    let view = fleet.device(request.app_id, request.device).await.map_err(|error| {
+    let away = |error: &FleetError| {
         let message = format!("the fleet store cannot be read ({error}); try again later");
         ApiError::new(http::StatusCode::SERVICE_UNAVAILABLE, "fleet_store_unavailable", message)
-    })?;
+    };
+    let view = fleet.device(request.app_id, request.device).await.map_err(|error| away(&error))?;
     explanation.device = view.map(device);
+    let enrolments = fleet.enrolment(request.app_id, request.device).await.map_err(|error| away(&error))?;
+    explanation.trials = enrolments.into_iter().map(enrolment).collect();
     Ok(explanation)
 }
 
@@ -175,7 +214,66 @@ fn explanation(answer: &str, reply: &Reply, trace: Vec<String>, generation: u64)
         trace,
         generation,
         device: None,
+        trials: Vec::new(),
     }
+}
+
+fn enrolment(view: EnrolmentView) -> Enrolment {
+    let sentence = in_trial(&view);
+    let EnrolmentView { rollout, candidate, ended, level, arm, at, discount, failed, launched_at, .. } = view;
+    Enrolment {
+        channel: rollout.channel.to_string(),
+        line: rollout.line,
+        rollout: rollout.serial,
+        candidate,
+        level,
+        arm: match arm {
+            Arm::Treatment => "Treatment",
+            Arm::Control => "Control",
+        },
+        at: time(at),
+        ended: ended.map(time),
+        discount: discount.map(|why| match why {
+            Discount::New => "New",
+            Discount::NotProduction => "NotProduction",
+            Discount::Crowd => "Crowd",
+        }),
+        failed: failed.into_iter().map(metric).collect(),
+        launched: launched_at.map(time),
+        sentence,
+    }
+}
+
+const fn metric(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Health => "Health",
+        Metric::Silence => "Silence",
+        Metric::Launch => "Launch",
+        Metric::Install => "Install",
+    }
+}
+
+/// What a device is in the trial of a rollout, and what it counts there.
+fn in_trial(view: &EnrolmentView) -> String {
+    let EnrolmentView { rollout, candidate, level, arm, at, discount, failed, .. } = view;
+    let channel = &rollout.channel;
+    let arm = match arm {
+        Arm::Treatment => "among those who are offered it",
+        Arm::Control => "among those whom the others are compared with",
+    };
+    let weighs = match discount {
+        None => "It weighs.",
+        Some(Discount::New) => {
+            "It weighs nothing: it was first seen after the rollout began, and whoever forges reports makes new ids."
+        }
+        Some(Discount::NotProduction) => "It weighs nothing: it is an emulator or a development build.",
+        Some(Discount::Crowd) => "It weighs nothing: too many young devices came from its network.",
+    };
+    let failed: Vec<&str> = failed.iter().copied().map(metric).collect();
+    let failed =
+        if failed.is_empty() { String::new() } else { format!(" What failed: {}.", failed.join(", ")) };
+    let since = time(*at);
+    format!("In the trial of {candidate} on {channel}, level {level}, {arm}, since {since}. {weighs}{failed}")
 }
 
 fn device(view: DeviceView) -> Device {
