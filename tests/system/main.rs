@@ -20,3 +20,4 @@ mod restart;
 mod rollout;
 mod simulate;
 mod support;
+mod why;

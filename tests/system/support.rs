@@ -21,7 +21,7 @@ use serde_json::Value;
 pub use self::{
     files::{crc32, hmac_sha256, read_tree, run_unzip, sha256, unzip},
     http::{Reply, try_send},
-    phone::phone,
+    phone::{Phone, phone},
     server::Server,
     world::{APP, World, channel, index, release, shop},
 };

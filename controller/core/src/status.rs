@@ -11,7 +11,7 @@ use crate::{
     diagnostic::Diagnostic,
     digest::Digest,
     ids::{AppId, ChannelName, Version},
-    rollout::Progress,
+    rollout::{Phase, Progress},
 };
 
 /// Everything, as one value that is swapped whole. What did not change is shared with the value before.
@@ -42,11 +42,12 @@ impl Status {
     }
 }
 
-/// One condition in the style of the Kubernetes API (kstatus): `Ready`, `Reconciling`, `Stalled`.
+/// One condition in the style of the Kubernetes API (kstatus): `Ready`, `Reconciling`, `Stalled`; of a channel also
+/// `RolledOut`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// `Ready`, `Reconciling` or `Stalled`.
+    /// `Ready`, `Reconciling`, `Stalled` or `RolledOut`.
     pub r#type: String,
     /// Whether it holds.
     pub status: bool,
@@ -123,6 +124,37 @@ pub struct LineStatus {
     /// How far the rollout of what is wanted is; nothing once everybody is offered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Progress>,
+}
+
+impl LineStatus {
+    /// Whether everybody is offered what Git asks for.
+    pub fn is_done(&self) -> bool {
+        self.served.as_ref() == Some(&self.wanted)
+    }
+
+    /// How far it is and what it waits for, unless it is done.
+    pub fn running(&self) -> Option<&Progress> {
+        self.rollout.as_ref().filter(|progress| progress.phase != Phase::Completed)
+    }
+
+    /// Whether it says the same as another one but for the numbers of a verdict.
+    pub fn is_same_state(&self, other: &Self) -> bool {
+        let rollout = match (&self.rollout, &other.rollout) {
+            (Some(one), Some(other)) => one.is_same_state(other),
+            (None, None) => true,
+            _ => false,
+        };
+        rollout && (&self.key, &self.wanted, &self.served) == (&other.key, &other.wanted, &other.served)
+    }
+}
+
+/// The condition `RolledOut` of a channel: whether it holds, its reason, and a sentence. `ready` is what `Ready` says.
+pub fn rolled_out(lines: &[LineStatus], ready: &str) -> (bool, &'static str, String) {
+    if !lines.is_empty() && lines.iter().all(LineStatus::is_done) {
+        return (true, "Complete", "every device of the channel is offered what it asks for".to_owned());
+    }
+    let running = lines.iter().find_map(LineStatus::running);
+    (false, running.map_or("Waiting", |progress| progress.phase.reason()), ready.to_owned())
 }
 
 impl ReleaseStatus {

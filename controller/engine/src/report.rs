@@ -12,7 +12,7 @@ use sluice_core::{
     ids::AppId,
     inventory::{Located, Object},
     plan::{AppPlan, ChannelOutcome, Hindrance, Plan, ReleaseOutcome},
-    status::{ChannelStatus, Condition, ReleaseStatus, RepositoryStatus, Status},
+    status::{ChannelStatus, Condition, LineStatus, ReleaseStatus, RepositoryStatus, Status, rolled_out},
 };
 
 /// What is known of the repository beside its content.
@@ -219,7 +219,12 @@ impl AppSaid {
                 app: channel.app.clone(),
                 channel: channel.channel.clone(),
                 lines: Vec::new(),
-                conditions: lost(problem, before(&channel.name), now),
+                conditions: of_channel(
+                    &[],
+                    lost(problem, before(&channel.name), now),
+                    before(&channel.name),
+                    now,
+                ),
             }),
             Object::Release(_) => None,
         });
@@ -248,13 +253,27 @@ fn release(outcome: &ReleaseOutcome, before: &[Condition], now: Timestamp) -> Re
 }
 
 fn channel(outcome: &ChannelOutcome, before: &[Condition], now: Timestamp) -> ChannelStatus {
+    let ready = conditions(outcome.hindrance.as_ref(), "Served", &outcome.message, before, now);
     ChannelStatus {
         name: outcome.name.clone(),
         app: outcome.app.clone(),
         channel: outcome.channel.clone(),
         lines: outcome.lines.clone(),
-        conditions: conditions(outcome.hindrance.as_ref(), "Served", &outcome.message, before, now),
+        conditions: of_channel(&outcome.lines, ready, before, now),
     }
+}
+
+/// The conditions of a channel: those that every object has, and how far its rollouts are.
+fn of_channel(
+    lines: &[LineStatus],
+    mut conditions: Vec<Condition>,
+    before: &[Condition],
+    now: Timestamp,
+) -> Vec<Condition> {
+    let said = conditions.first().map_or("", |ready| ready.message.as_str());
+    let (done, reason, message) = rolled_out(lines, said);
+    conditions.push(condition("RolledOut", done, reason, &message, before, now));
+    conditions
 }
 
 /// The conditions of an object that a problem kept from having an outcome.
@@ -312,7 +331,12 @@ fn condition(
 
 /// One line when something else is served, or when a channel became ready or stopped being so.
 fn log_transition(before: Option<&Arc<ChannelStatus>>, channel: &ChannelStatus) {
-    if before.is_none_or(|k| k.lines != channel.lines || k.is_ready() != channel.is_ready()) {
+    let is_same = |known: &ChannelStatus| {
+        known.is_ready() == channel.is_ready()
+            && known.lines.len() == channel.lines.len()
+            && known.lines.iter().zip(&channel.lines).all(|(was, is)| was.is_same_state(is))
+    };
+    if !before.is_some_and(|known| is_same(known)) {
         let message = channel.conditions.first().map_or("", |c| c.message.as_str());
         tracing::info!(app = %channel.app, channel = %channel.channel, ready = channel.is_ready(), "{message}");
     }

@@ -5,7 +5,6 @@ use serde_json::{Map, Value};
 use sluice_core::{
     channel::Target,
     plan::Hindrance,
-    rollout::Phase,
     status::{self, ChannelStatus, ReleaseStatus},
 };
 use sluice_crds::{
@@ -71,9 +70,7 @@ pub(crate) fn channel(
         let texts: Vec<String> = texts.into_iter().flatten().collect();
         (!texts.is_empty()).then(|| texts.join(","))
     };
-    let done = state.lines.iter().all(|line| line.served.as_ref() == Some(&line.wanted));
-    let mut conditions = conditions(&state.conditions, &before.conditions, stamp.generation);
-    conditions.push(rolled_out(state, done, &before.conditions, stamp.generation));
+    let conditions = conditions(&state.conditions, &before.conditions, stamp.generation);
     // The commit that brought what is served, not every commit since: those change nothing here.
     let revision = if lines == before.lines && before.revision.is_some() {
         before.revision.clone()
@@ -98,31 +95,11 @@ pub(crate) fn channel(
 
 /// How far a line is, in one word.
 fn how_far(line: &status::LineStatus) -> String {
-    let done = line.served.as_ref() == Some(&line.wanted);
     match &line.rollout {
-        _ if done => "100%".to_owned(),
+        _ if line.is_done() => "100%".to_owned(),
         Some(progress) => progress.percent(),
         None => "0%".to_owned(),
     }
-}
-
-fn rolled_out(state: &ChannelStatus, done: bool, before: &[Condition], generation: i64) -> Condition {
-    let (reason, message) = if done && !state.lines.is_empty() {
-        ("Complete", "every device of the channel is offered what it asks for".to_owned())
-    } else {
-        let running = state.lines.iter().filter_map(|line| line.rollout.as_ref());
-        let running =
-            running.filter(|progress| progress.phase != Phase::Completed).map(|p| p.phase.reason()).next();
-        let message = state.conditions.first().map(|c| c.message.clone()).unwrap_or_default();
-        (running.unwrap_or("Waiting"), message)
-    };
-    let now = state
-        .conditions
-        .first()
-        .map(|condition| condition.last_transition_time.to_string())
-        .unwrap_or_default();
-    let status = truth(done && !state.lines.is_empty());
-    condition("RolledOut", status, reason, &message, now, before, generation)
 }
 
 /// The conditions of the engine in the form of the API. A time moves only when a condition flips, also over a restart.
@@ -233,23 +210,29 @@ mod tests {
 
     fn state(ready: bool, at: i64) -> ChannelStatus {
         let target = |text: &str| Target::Release(text.parse().unwrap());
+        let lines = vec![Line {
+            key: "*".into(),
+            wanted: target("1.1.0"),
+            served: Some(target(if ready { "1.1.0" } else { "1.0.0" })),
+            rollout: None,
+        }];
+        let condition = |kind: &str, status: bool, reason: &str, message: String| status::Condition {
+            r#type: kind.into(),
+            status,
+            reason: reason.into(),
+            message,
+            last_transition_time: Timestamp::from_second(at).unwrap(),
+        };
+        let (done, reason, message) = status::rolled_out(&lines, "m");
         ChannelStatus {
             name: "c".into(),
             app: "com.example.shop".parse().unwrap(),
             channel: "production".parse().unwrap(),
-            lines: vec![Line {
-                key: "*".into(),
-                wanted: target("1.1.0"),
-                served: Some(target(if ready { "1.1.0" } else { "1.0.0" })),
-                rollout: None,
-            }],
-            conditions: vec![status::Condition {
-                r#type: "Ready".into(),
-                status: ready,
-                reason: if ready { "Served" } else { "BundlePending" }.into(),
-                message: "m".into(),
-                last_transition_time: Timestamp::from_second(at).unwrap(),
-            }],
+            conditions: vec![
+                condition("Ready", ready, if ready { "Served" } else { "BundlePending" }, "m".into()),
+                condition("RolledOut", done, reason, message),
+            ],
+            lines,
         }
     }
 

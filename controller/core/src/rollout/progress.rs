@@ -74,6 +74,9 @@ pub struct Progress {
     /// The release that is being rolled out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Version>,
+    /// What the gate says of the present weight, in a sentence with its numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
     /// The present weight, in parts per million.
     pub weight: Ppm,
     /// The step that it is in, from 1; 0 before it starts.
@@ -99,6 +102,13 @@ pub struct Milestone {
     pub at: Option<Timestamp>,
 }
 
+impl Milestone {
+    /// The weight for people, such as `12.5%`.
+    pub fn percent(&self) -> String {
+        percent(self.weight)
+    }
+}
+
 impl Progress {
     /// A state that has neither weight nor steps.
     pub(super) const fn new(phase: Phase, message: String) -> Self {
@@ -107,12 +117,21 @@ impl Progress {
             message,
             since: None,
             release: None,
+            verdict: None,
             weight: 0,
             step: 0,
             steps: 0,
             wake: None,
             upcoming: Vec::new(),
         }
+    }
+
+    /// Whether it says the same as another one but for the numbers of the verdict, which change all the time.
+    pub fn is_same_state(&self, other: &Self) -> bool {
+        let Self { phase, message, since, release, verdict: _, weight, step, steps, wake: _, upcoming: _ } =
+            self;
+        (phase, message, since, release) == (&other.phase, &other.message, &other.since, &other.release)
+            && (weight, step, steps) == (&other.weight, &other.step, &other.steps)
     }
 
     /// The weight for people, such as `12.5%`.

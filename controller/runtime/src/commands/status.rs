@@ -1,9 +1,11 @@
-//! `sluice status`: what a running server serves, and what is wrong.
+//! `sluice status`: what a running server serves, what its rollouts do and wait for, and what is wrong.
 
 use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::Value;
 use sluice_core::{
     channel::Target,
-    status::{Condition, Status},
+    rollout::{Phase, Progress},
+    status::{ChannelStatus, Condition, LineStatus, Status},
 };
 
 use crate::{
@@ -16,16 +18,20 @@ use crate::{
 /// Prints the status.
 pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<u8> {
     let admin = Admin::new(&args.admin)?;
-    let status: Status = block_on(admin.get("/api/v1/status"))?;
-    let text = match args.output {
-        StatusOutput::Json => format!("{}\n", serde_json::to_string_pretty(&status)?),
-        StatusOutput::Text => text(&status),
-    };
+    let text = block_on(async {
+        let status: Status = admin.get("/api/v1/status").await?;
+        if args.output == StatusOutput::Json {
+            return Ok(format!("{}\n", serde_json::to_string_pretty(&status)?));
+        }
+        let braked = running(&status).any(|(_, _, progress)| progress.phase == Phase::Braked);
+        let brakes: Vec<Value> = if braked { admin.get("/api/v1/brakes").await? } else { Vec::new() };
+        Ok(text(&status, &brakes))
+    })?;
     print(&text)?;
     Ok(exit::OK)
 }
 
-fn text(status: &Status) -> String {
+fn text(status: &Status, brakes: &[Value]) -> String {
     let mut repositories = table(&["REPOSITORY", "COMMIT", "READY", "STATUS"]);
     for repository in &status.repositories {
         let commit = repository.applied_commit.as_deref().map_or("-", |c| &c[..c.len().min(10)]);
@@ -66,11 +72,75 @@ fn text(status: &Status) -> String {
         ]);
     }
     let mut text = format!("{repositories}\n\n{channels}\n\n{releases}\n");
+    let rollouts: String =
+        running(status).map(|(channel, line, progress)| rollout(channel, line, progress, brakes)).collect();
+    if !rollouts.is_empty() {
+        text.push_str(&format!("\nRollouts:\n{rollouts}"));
+    }
     if !status.diagnostics.is_empty() {
         text.push_str("\nProblems of the observed commit:\n");
         text.extend(status.diagnostics.iter().map(|d| format!("  {d}\n")));
     }
     text
+}
+
+/// The rollouts that are not done.
+fn running(status: &Status) -> impl Iterator<Item = (&ChannelStatus, &LineStatus, &Progress)> {
+    let channels = status.channels.iter().map(AsRef::as_ref);
+    channels.flat_map(|channel: &ChannelStatus| {
+        channel.lines.iter().filter_map(move |line| Some((channel, line, line.running()?)))
+    })
+}
+
+/// What one rollout does, what it waits for and why, and what comes next.
+fn rollout(channel: &ChannelStatus, line: &LineStatus, progress: &Progress, brakes: &[Value]) -> String {
+    let Progress { phase, message, release, verdict, step, steps, upcoming, wake, .. } = progress;
+    let what = release.as_ref().map_or_else(|| line.wanted.to_string(), ToString::to_string);
+    let place = if channel.lines.len() > 1 { format!(" ({})", line.key) } else { String::new() };
+    let how_far = match (step, steps) {
+        (_, 0) => String::new(),
+        (0, steps) => format!(", before step 1 of {steps}"),
+        (step, steps) => format!(", step {step} of {steps}"),
+    };
+    let mut text = format!(
+        "  {} {}{place}: {what}{how_far}, {} of devices: {}\n    {message}\n",
+        channel.app,
+        channel.channel,
+        progress.percent(),
+        phase.reason()
+    );
+    if let Some(verdict) = verdict {
+        text.push_str(&format!("    Evidence: {verdict}\n"));
+    }
+    if *phase == Phase::Braked {
+        text.extend(brakes.iter().filter(|brake| is_on(brake, channel, &what)).map(why));
+    }
+    if let Some(wake) = wake {
+        text.push_str(&format!("    Looked at again: {wake}\n"));
+    }
+    let weights: Vec<String> = upcoming
+        .iter()
+        .map(|next| match next.at {
+            Some(at) => format!("{} from {at} at the earliest", next.percent()),
+            None => next.percent(),
+        })
+        .collect();
+    if !weights.is_empty() && *phase != Phase::Braked {
+        text.push_str(&format!("    To come: {}\n", weights.join(", then ")));
+    }
+    text
+}
+
+/// Whether a brake stops this release on this channel.
+fn is_on(brake: &Value, channel: &ChannelStatus, release: &str) -> bool {
+    brake["app"] == channel.app.as_str()
+        && brake["release"] == release
+        && (brake["channel"].is_null() || brake["channel"] == channel.channel.as_str())
+}
+
+fn why(brake: &Value) -> String {
+    let said = |name: &str| brake[name].as_str().unwrap_or("-");
+    format!("    Brake {} by {} at {}: {}\n", said("id"), said("by"), said("at"), said("reason"))
 }
 
 fn table(header: &[&str]) -> Table {

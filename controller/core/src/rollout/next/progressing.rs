@@ -311,6 +311,12 @@ impl Pass<'_> {
         self.verdict(candidate.digest).is_some_and(Verdict::is_adverse)
     }
 
+    /// What the gate says of the present level.
+    fn said(&self, candidate: &Candidate) -> Option<String> {
+        let verdict = self.verdict(candidate.digest).filter(|verdict| verdict.level == candidate.level)?;
+        Some(verdict.sentence.clone())
+    }
+
     fn closed_at(
         &self,
         closed: Progress,
@@ -336,6 +342,7 @@ impl Pass<'_> {
         let from = if opens { place.step.unwrap_or(place.next) } else { place.next };
         Progress {
             since: Some(candidate.level_since),
+            verdict: self.said(candidate),
             weight: candidate.weight,
             step: place.step.map_or(candidate.step, count) + 1,
             steps: count(steps.len()),
