@@ -154,4 +154,30 @@ fn status_says_what_a_rollout_waits_for_and_why_it_was_braked() {
     let said = server.ask("status", &[]).exits(0).out;
     assert!(said.contains("10% of devices: Braked") && said.contains("The basket is empty"), "{said}");
     assert!(!said.contains("To come"), "{said}");
+    the_log_tells_it(&server);
+}
+
+/// What was decided can be read, and a page that somebody changes is found.
+fn the_log_tells_it(server: &Server) {
+    let log = |flags: &[&str]| server.ask("decisions", &[&["--app", APP], flags].concat());
+    let said = log(&["--channel", "production"]).exits(0).out;
+    assert!(said.contains("Started: 1.2.0 is rolled out on production, to 10 % first"), "{said}");
+    assert!(said.contains("Braked: 1.2.0 is braked on production"), "{said}");
+    assert_eq!(log(&["--channel", "beta"]).exits(0).out, "");
+    let lines = log(&["--output", "json"]).exits(0).out;
+    let pages: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(pages[0]["sequence"], 1, "{lines}");
+    let whole = log(&["--verify"]).exits(0).out;
+    assert!(whole.contains(&format!("{} pages", pages.len())), "{whole}");
+
+    let folder = server.data().join("store/apps").join(APP).join("decisions");
+    let page = folder.join("000000000001.json");
+    let text = std::fs::read_to_string(&page).unwrap();
+    std::fs::write(&page, text.replace("1.1.0", "1.1.1")).unwrap();
+    let broken = log(&["--verify"]).exits(1).out;
+    assert!(broken.contains("000000000002.json"), "{broken}");
+    std::fs::write(&page, text).unwrap();
+    std::fs::remove_file(folder.join(format!("{:012}.json", pages.len()))).unwrap();
+    let broken = log(&["--verify"]).exits(1).out;
+    assert!(broken.contains("are missing"), "{broken}");
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::commands::{
     brake::BrakeArgs,
     connect::{self, ClusterArgs},
+    decisions::DecisionsArgs,
     gateway::GatewayArgs,
     operator::OperatorArgs,
     simulate::SimulateArgs,
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     Simulate(SimulateArgs),
     /// Stop a bundle now, on a channel or on all channels of an app
     Brake(Box<BrakeArgs>),
+    /// Show what was decided for the rollouts of an app, and check that the log is unchanged
+    Decisions(DecisionsArgs),
     /// Print the `capacitor.config` block that points an app at a server
     ClientConfig(ClientConfigArgs),
     /// Print a completion script for a shell

@@ -5,6 +5,7 @@ pub(crate) mod check_health;
 pub(crate) mod client_config;
 pub(crate) mod completions;
 pub(crate) mod connect;
+pub(crate) mod decisions;
 pub(crate) mod explain;
 pub(crate) mod gateway;
 pub(crate) mod generate;

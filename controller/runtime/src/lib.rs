@@ -40,6 +40,7 @@ pub fn main() -> ExitCode {
         Command::Wait(args) => commands::wait::run(&args),
         Command::Simulate(args) => commands::simulate::run(&args),
         Command::Brake(args) => commands::brake::run(&args),
+        Command::Decisions(args) => commands::decisions::run(&args),
         Command::ClientConfig(args) => commands::client_config::run(&args),
         Command::Completions(args) => commands::completions::run(&args),
         Command::CheckHealth(args) => commands::check_health::run(&args),

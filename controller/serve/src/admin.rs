@@ -22,6 +22,7 @@ use crate::{metrics, site::Site};
 
 mod authorise;
 mod brakes;
+mod decisions;
 mod explain;
 mod openapi;
 mod ready;
@@ -90,6 +91,7 @@ impl Admin {
             .route("/status", get(status))
             .route("/explain", post(explain::explain))
             .route("/brakes", get(brakes::list).post(brakes::stop))
+            .route("/decisions", get(decisions::list))
             .route("/openapi.json", get(openapi_json))
             .fallback(unknown)
             .layer(middleware::from_fn_with_state(self.clone(), authorise));

@@ -9,6 +9,7 @@ use utoipa::{
 use super::{
     ApiError,
     brakes::{BrakeRequest, BrakeView},
+    decisions::Decisions,
     explain::Explanation,
 };
 
@@ -16,8 +17,8 @@ use super::{
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Sluice admin API", description = "State of an installation, for people and tools.", license(name = "Apache-2.0")),
-    paths(super::status, super::explain::explain, super::brakes::list, super::brakes::stop),
-    components(schemas(ApiError, BrakeRequest, BrakeView, Explanation, Status, DeviceRequest)),
+    paths(super::status, super::explain::explain, super::brakes::list, super::brakes::stop, super::decisions::list),
+    components(schemas(ApiError, BrakeRequest, BrakeView, Decisions, Explanation, Status, DeviceRequest)),
     modifiers(&Bearer)
 )]
 pub(super) struct Document;

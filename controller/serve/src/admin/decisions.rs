@@ -1,0 +1,118 @@
+//! `GET /api/v1/decisions`: the decision log of an app, checked page by page against the one before.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Query, State},
+    response::{IntoResponse as _, Response},
+};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use sluice_core::{decisions::Page, ids::AppId};
+use sluice_store::control::{BundleStore, ControlError};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Admin, ApiError};
+
+/// Pages of one answer.
+const PAGES: usize = 100;
+
+/// Which part of the log.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// The app.
+    app: String,
+    /// Only rows of this channel.
+    channel: Option<String>,
+    /// Only pages after this place.
+    after: Option<u64>,
+}
+
+/// A part of the log.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Decisions {
+    /// Pages in their order: app, sequence, previous, at, rows.
+    #[schema(value_type = Vec<serde_json::Value>)]
+    pub pages: Vec<Page>,
+    /// The place to ask on after, while there may be more.
+    pub next: Option<u64>,
+    /// Where and how the chain is broken; what comes after is not shown.
+    pub broken: Option<String>,
+}
+
+/// Shows what was decided for an app, oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/decisions",
+    tag = "decisions",
+    params(Wanted),
+    responses(
+        (status = 200, description = "Up to 100 pages, each checked against the one before", body = Decisions),
+        (status = 400, description = "No app, or what cannot be the id of one", body = ApiError),
+        (status = 401, description = "No token, or a wrong one", body = ApiError),
+        (status = 503, description = "The bundle store cannot be read", body = ApiError),
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn list(State(admin): State<Arc<Admin>>, wanted: Query<Wanted>) -> Response {
+    let Query(Wanted { app, channel, after }) = wanted;
+    let app: AppId = match app.parse() {
+        Ok(app) => app,
+        Err(error) => {
+            let message = format!("`app`: {error}");
+            return ApiError::new(StatusCode::BAD_REQUEST, "invalid_request", message).into_response();
+        }
+    };
+    let read = async {
+        let store = BundleStore::open_existing(admin.device.views.objects.clone()).await?;
+        of(&store, &app, after.unwrap_or_default()).await
+    };
+    match read.await {
+        Ok(mut found) => {
+            if let Some(channel) = channel {
+                for page in &mut found.pages {
+                    page.rows.retain(|row| row.transition.channel.as_str() == channel);
+                }
+                found.pages.retain(|page| !page.rows.is_empty());
+            }
+            Json(found).into_response()
+        }
+        Err(error) => {
+            let message = format!("the decision log cannot be read: {error}");
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", message).into_response()
+        }
+    }
+}
+
+async fn of(store: &BundleStore, app: &AppId, after: u64) -> Result<Decisions, ControlError> {
+    // Before the pages: one that is appended meanwhile is not missing.
+    let head = store.record(app).await?.and_then(|record| record.decisions);
+    let mut pages = Vec::new();
+    let (mut last, mut broken) = (after, None);
+    while pages.len() < PAGES {
+        match store.decisions(app, last, 1).await {
+            Ok(next) => match next.into_iter().next() {
+                Some(page) => {
+                    last = page.sequence;
+                    pages.push(page);
+                }
+                None => break,
+            },
+            Err(error @ (ControlError::Damaged { .. } | ControlError::Missing(_))) => {
+                broken = Some(error.to_string());
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let full = pages.len() == PAGES;
+    if let (None, false, Some(head)) = (&broken, full, head)
+        && head.sequence > last
+    {
+        broken = Some(format!("pages {} to {} are missing", last + 1, head.sequence));
+    }
+    Ok(Decisions { pages, next: full.then_some(last), broken })
+}
