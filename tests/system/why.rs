@@ -177,7 +177,13 @@ fn the_log_tells_it(server: &Server) {
     let broken = log(&["--verify"]).exits(1).out;
     assert!(broken.contains("000000000002.json"), "{broken}");
     std::fs::write(&page, text).unwrap();
-    std::fs::remove_file(folder.join(format!("{:012}.json", pages.len()))).unwrap();
+    // The last one is named by no page, but by the record of the app.
+    let last = folder.join(format!("{:012}.json", pages.len()));
+    let text = std::fs::read_to_string(&last).unwrap();
+    std::fs::write(&last, text.replace("1.2.0", "1.2.1")).unwrap();
+    let broken = log(&["--verify"]).exits(1).out;
+    assert!(broken.contains("the record of the app names another one"), "{broken}");
+    std::fs::remove_file(&last).unwrap();
     let broken = log(&["--verify"]).exits(1).out;
     assert!(broken.contains("are missing"), "{broken}");
 }

@@ -45,6 +45,7 @@ mod snapshots;
 pub use artefacts::{BundleIndex, Verified};
 pub use brakes::{BRAKES_EVERY, BrakeWatch, Braked, NewBrake};
 pub use data_dir::{DataDir, DataDirError};
+pub use decisions::Audit;
 pub use follower::{FollowError, Follower, Freshness, ROOT_EVERY};
 pub use served::{Older, advance};
 pub use snapshots::{Loaded, Published};

@@ -1,5 +1,7 @@
 //! `sluice decisions`: what was decided for an app, and whether its log is as it was written.
 
+use std::io::{self, Write as _};
+
 use clap::Args;
 use serde_json::Value;
 
@@ -48,7 +50,13 @@ pub(crate) fn run(args: &DecisionsArgs) -> anyhow::Result<u8> {
                 print(&found.iter().map(|page| shown(page, args.output)).collect::<String>())?;
             }
             if let Some(broken) = part["broken"].as_str() {
-                print(&format!("The log is broken: {broken}\n"))?;
+                let sentence = format!("The log is broken: {broken}\n");
+                if args.verify {
+                    print(&sentence)?;
+                } else {
+                    // Standard output is the log alone.
+                    io::stderr().write_all(sentence.as_bytes())?;
+                }
                 return Ok(exit::FAILED);
             }
             match part["next"].as_u64() {

@@ -10,7 +10,7 @@ use axum::{
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use sluice_core::{decisions::Page, ids::AppId};
-use sluice_store::control::{BundleStore, ControlError};
+use sluice_store::control::{Audit, BundleStore, ControlError};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Admin, ApiError};
@@ -88,31 +88,7 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>, wanted: Query<Wanted>)
 }
 
 async fn of(store: &BundleStore, app: &AppId, after: u64) -> Result<Decisions, ControlError> {
-    // Before the pages: one that is appended meanwhile is not missing.
-    let head = store.record(app).await?.and_then(|record| record.decisions);
-    let mut pages = Vec::new();
-    let (mut last, mut broken) = (after, None);
-    while pages.len() < PAGES {
-        match store.decisions(app, last, 1).await {
-            Ok(next) => match next.into_iter().next() {
-                Some(page) => {
-                    last = page.sequence;
-                    pages.push(page);
-                }
-                None => break,
-            },
-            Err(error @ (ControlError::Damaged { .. } | ControlError::Missing(_))) => {
-                broken = Some(error.to_string());
-                break;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    let full = pages.len() == PAGES;
-    if let (None, false, Some(head)) = (&broken, full, head)
-        && head.sequence > last
-    {
-        broken = Some(format!("pages {} to {} are missing", last + 1, head.sequence));
-    }
-    Ok(Decisions { pages, next: full.then_some(last), broken })
+    let Audit { pages, broken } = store.audit_decisions(app, after, PAGES).await?;
+    let next = pages.last().filter(|_| pages.len() == PAGES).map(|page| page.sequence);
+    Ok(Decisions { pages, next, broken })
 }

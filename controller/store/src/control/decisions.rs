@@ -13,6 +13,26 @@ use crate::objects::ObjectsError;
 /// Pages beyond what a record knows: a crash leaves one, more mean that two write at once.
 const MOST_BEYOND: usize = 64;
 
+/// A part of a log, as far as it is whole.
+#[derive(Debug, Default)]
+pub struct Audit {
+    /// Pages in their order.
+    pub pages: Vec<Page>,
+    /// Where and how the log is broken after them.
+    pub broken: Option<String>,
+}
+
+impl Audit {
+    /// Ends at what is damaged or gone; any other error is of the store and says nothing about the log.
+    fn end(mut self, error: ControlError) -> Result<Self, ControlError> {
+        match error {
+            ControlError::Damaged { .. } | ControlError::Missing(_) => self.broken = Some(error.to_string()),
+            error => return Err(error),
+        }
+        Ok(self)
+    }
+}
+
 impl BundleStore {
     /// Appends a page to the log of `app`, whose end is `head` as far as its record knows. Returns its new end. Rows that
     /// were appended before and are not in the record yet, because of a crash between the two, are not appended again;
@@ -53,23 +73,65 @@ impl BundleStore {
 
     /// At most `most` pages of the log of `app` after the place `after`, in order. Each is checked against the one before.
     pub async fn decisions(&self, app: &AppId, after: u64, most: usize) -> Result<Vec<Page>, ControlError> {
-        let mut head = None;
-        if after > 0 {
-            let key = key(app, after);
-            let (bytes, _) = self.objects.get(&key).await?.ok_or(ControlError::Missing(key))?;
-            head = Some(Head { sequence: after, digest: Digest::of(&bytes) });
-        }
+        let mut head = self.place(app, after).await?;
         let mut pages = Vec::new();
         while pages.len() < most {
-            let sequence = head.map_or(1, |head: Head| head.sequence + 1);
-            if self.objects.head(&key(app, sequence)).await?.is_none() {
-                break;
-            }
-            let (page, next) = self.page(app, sequence, head).await?;
+            let Some((page, next)) = self.next(app, head).await? else { break };
             head = Some(next);
             pages.push(page);
         }
         Ok(pages)
+    }
+
+    /// The same up to the place where the log is broken: each page is checked against the one before, and that which the
+    /// record of the app names against the record. A page that is appended meanwhile is not missing.
+    pub async fn audit_decisions(&self, app: &AppId, after: u64, most: usize) -> Result<Audit, ControlError> {
+        let recorded = self.record(app).await?.and_then(|record| record.decisions);
+        let mut audit = Audit::default();
+        let mut head = match self.place(app, after).await {
+            Err(error) => return audit.end(error),
+            Ok(head) => head,
+        };
+        while audit.pages.len() < most {
+            let (page, next) = match self.next(app, head).await {
+                Err(error) => return audit.end(error),
+                Ok(None) => break,
+                Ok(Some(found)) => found,
+            };
+            if recorded.is_some_and(|named| named.sequence == next.sequence && named.digest != next.digest) {
+                let reason = "it was changed: the record of the app names another one".to_owned();
+                return audit.end(ControlError::Damaged { key: key(app, next.sequence), reason });
+            }
+            head = Some(next);
+            audit.pages.push(page);
+        }
+        let last = head.map_or(0, |head| head.sequence);
+        if let Some(named) = recorded
+            && audit.pages.len() < most
+            && named.sequence > last
+        {
+            audit.broken = Some(format!("pages {} to {} are missing", last + 1, named.sequence));
+        }
+        Ok(audit)
+    }
+
+    /// The page at a place, as the one that the next must name; nothing before the first.
+    async fn place(&self, app: &AppId, sequence: u64) -> Result<Option<Head>, ControlError> {
+        if sequence == 0 {
+            return Ok(None);
+        }
+        let key = key(app, sequence);
+        let (bytes, _) = self.objects.get(&key).await?.ok_or(ControlError::Missing(key))?;
+        Ok(Some(Head { sequence, digest: Digest::of(&bytes) }))
+    }
+
+    /// The page after `head`, or nothing at the end.
+    async fn next(&self, app: &AppId, head: Option<Head>) -> Result<Option<(Page, Head)>, ControlError> {
+        let sequence = head.map_or(1, |head| head.sequence + 1);
+        if self.objects.head(&key(app, sequence)).await?.is_none() {
+            return Ok(None);
+        }
+        self.page(app, sequence, head).await.map(Some)
     }
 
     async fn page(

@@ -48,6 +48,9 @@ async fn pages_follow_each_other_once() {
             matches!(&error, ControlError::Damaged { key, .. } if key.contains("000000000002")),
             "{error}"
         );
+        let audit = store.audit_decisions(&app, 0, 10).await.unwrap();
+        assert_eq!(audit.pages.len(), 1, "what stands before the broken place is shown");
+        assert!(audit.broken.unwrap().contains("000000000002"));
     }
 }
 
