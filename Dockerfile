@@ -37,7 +37,7 @@ LABEL org.opencontainers.image.title="Sluice" \
       org.opencontainers.image.version="${VERSION}"
 COPY --from=build /out/usr/local/bin/sluice /usr/local/bin/sluice
 COPY --from=build --chown=65532:65532 /out/data /data
-# A first apply of ten thousand objects leaves holes: with these the C library gives most of them back (130 MiB remain).
+# A first apply of ten thousand objects leaves holes: with these the C library gives most of them back.
 ENV MALLOC_ARENA_MAX=2 MALLOC_TRIM_THRESHOLD_=131072 MALLOC_MMAP_THRESHOLD_=131072
 USER 65532:65532
 EXPOSE 8080 8081 8082
