@@ -153,7 +153,7 @@ pub fn transitions(before: &AppRecord, after: &AppRecord) -> Vec<Transition> {
     for (channel, now) in &after.channels {
         let known = before.channels.get(channel);
         for (line, now) in &now.lines {
-            let was = known.and_then(|known| known.lines.get(line)).unwrap_or(&nothing);
+            let was = known.and_then(|known| Some(known.lines.get(line)?.as_ref())).unwrap_or(&nothing);
             let mut tell = |kind, of: Told<'_>| {
                 let Told { serial, release, level, weight, reason } = of;
                 let (channel, line, reason) = (channel.clone(), line.clone(), reason.to_owned());

@@ -243,7 +243,7 @@ fn plan_app(
             Target::Builtin => None,
         })
         .collect();
-    let (mut needs, mut releases) = (Vec::new(), Vec::new());
+    let (mut needs, mut releases) = (Vec::new(), Vec::with_capacity(declared.releases.len()));
     let mut states = BTreeMap::new();
     for (version, (release, located)) in declared.releases.iter().rev() {
         let state = release_state(version, release, located, &record, observed);
@@ -265,8 +265,8 @@ fn plan_app(
         states.insert(version.clone(), state);
     }
 
-    let mut entries: Vec<(&str, ChannelEntry)> = Vec::new();
-    let (mut outcomes, mut channels) = (Vec::new(), BTreeMap::new());
+    let mut entries: Vec<(&str, ChannelEntry)> = Vec::with_capacity(declared.channels.len());
+    let (mut outcomes, mut channels) = (Vec::with_capacity(declared.channels.len()), BTreeMap::new());
     let (mut brakes, mut wake) = (Vec::new(), None);
     for (name, channel) in &declared.channels {
         let before = record.channels.get(name);
@@ -419,7 +419,7 @@ fn plan_channel(
         name: spec.name.clone(),
         app: spec.app.clone(),
         channel: spec.channel.clone(),
-        lines: Vec::new(),
+        lines: Vec::with_capacity(spec.lines.len()),
         hindrance: None,
         message: String::new(),
     };
@@ -437,7 +437,7 @@ fn plan_channel(
     let mut entry = ChannelEntry {
         channel: spec.channel.clone(),
         access: spec.access,
-        lines: Vec::new(),
+        lines: Vec::with_capacity(spec.lines.len()),
         allow_held: spec.allow_held.iter().cloned().collect(),
     };
     for (index, wanted) in spec.lines.iter().enumerate() {
@@ -445,7 +445,7 @@ fn plan_channel(
         let last = before
             .and_then(|r| r.lines.get(&key))
             .cloned()
-            .unwrap_or_else(|| line::inherit(wanted, previous));
+            .unwrap_or_else(|| Arc::new(line::inherit(wanted, previous)));
         let unready = line::hindrance(&wanted.target, known.states);
         let fleet = known.observed.rollouts.get(&(spec.channel.clone(), key.clone()));
         let facts = Facts {
@@ -477,7 +477,7 @@ fn plan_channel(
             rollout: Some(progress),
         });
         entry.lines.push(line::entry(spec, wanted, &line_record, open));
-        record.lines.insert(key, line_record);
+        record.lines.insert(key, if *last == line_record { last } else { Arc::new(line_record) });
     }
     if channel.located.stale {
         outcome.hindrance = Some(Hindrance::Unreadable);

@@ -2,7 +2,7 @@
 //!
 //! The record is one JSON object per app in the bundle store, replaced by compare-and-swap. Status is a cache of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::{
 /// The format that this program writes. Readers accept every format up to their own plus unknown fields.
 pub const FORMAT: u32 = 1;
 
-/// The record of one app.
+/// The record of one app. A later state shares with an earlier one what did not change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AppRecord {
@@ -33,7 +33,7 @@ pub struct AppRecord {
     pub epoch: u64,
     /// The bytes that each version is, for ever (rule 4).
     #[serde(default)]
-    pub versions: BTreeMap<Version, Binding>,
+    pub versions: BTreeMap<Version, Arc<Binding>>,
     /// What each channel serves.
     #[serde(default)]
     pub channels: BTreeMap<ChannelName, ChannelRecord>,
@@ -80,7 +80,7 @@ pub struct ChannelRecord {
     pub public: bool,
     /// By [`crate::channel::Line::key`].
     #[serde(default)]
-    pub lines: BTreeMap<String, LineRecord>,
+    pub lines: BTreeMap<String, Arc<LineRecord>>,
 }
 
 /// What one line serves.

@@ -10,7 +10,7 @@ mod progress;
 mod schedule;
 mod steps;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 pub use next::next;
@@ -48,7 +48,7 @@ pub struct Facts<'a> {
     /// Whether the wanted release can be offered.
     pub ready: bool,
     /// The bundles of the app's versions.
-    pub bundles: &'a BTreeMap<Version, Binding>,
+    pub bundles: &'a BTreeMap<Version, Arc<Binding>>,
 }
 
 /// What the gate says of a rollout.

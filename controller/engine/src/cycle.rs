@@ -251,13 +251,13 @@ impl Engine {
         }
         let records = self.observed.apps.values_mut().filter_map(|observed| observed.record.as_mut());
         for record in records {
-            let is_lost = |binding: &Binding| lost.contains(&binding.zip.sha256);
+            let is_lost = |binding: &Arc<Binding>| lost.contains(&binding.zip.sha256);
             if !record.versions.values().any(is_lost) {
                 continue;
             }
             for binding in Arc::make_mut(record).versions.values_mut().filter(|binding| is_lost(binding)) {
                 self.made.remove(&binding.source);
-                binding.lose();
+                Arc::make_mut(binding).lose();
             }
         }
         self.dirty = true;

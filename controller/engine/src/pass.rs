@@ -221,14 +221,13 @@ impl Engine {
                     )),
                     Some(binding) => {
                         // The same content from another place. The zip that was recorded is the one that phones know.
-                        binding.source.clone_from(&need.fingerprint);
+                        Arc::make_mut(binding).source.clone_from(&need.fingerprint);
                         None
                     }
                     None => {
                         let (release, source) = (need.release.clone(), need.fingerprint.clone());
-                        record
-                            .versions
-                            .insert(need.version.clone(), Binding { digest, release, source, zip });
+                        let binding = Binding { digest, release, source, zip };
+                        record.versions.insert(need.version.clone(), binding.into());
                         None
                     }
                 }

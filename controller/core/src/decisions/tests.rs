@@ -29,7 +29,7 @@ fn candidate(release: &str, level: u32, weight: Ppm) -> Candidate {
 fn record(line: LineRecord) -> AppRecord {
     let mut record = AppRecord::new("com.example.shop".parse().unwrap(), "default");
     let mut channel = ChannelRecord { name: "production".into(), ..ChannelRecord::default() };
-    channel.lines.insert("ios|*".into(), line);
+    channel.lines.insert("ios|*".into(), line.into());
     record.channels.insert("production".parse().unwrap(), channel);
     record
 }

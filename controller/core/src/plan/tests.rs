@@ -22,7 +22,7 @@ fn observed(bound: &[&str], seen: &[&str]) -> ObservedApp {
         let zip = Zip { sha256: digest, crc32: 1, size: 2 };
         let binding =
             Binding { digest, release: format!("r-{version}"), source: format!("git:{version}"), zip };
-        record.versions.insert(version.parse().unwrap(), binding);
+        record.versions.insert(version.parse().unwrap(), binding.into());
     }
     let paths = seen.iter().map(|v| (format!("bundles/{v}"), Found::Object((*v).to_owned()))).collect();
     ObservedApp { record: Some(Arc::new(record)), paths: Arc::new(paths), ..ObservedApp::default() }
@@ -148,7 +148,7 @@ fn a_lost_bundle_is_not_offered_until_it_is_made_again() {
     let base = observed(&["1.0.0"], &["1.0.0"]);
     let mut state = applied(base, &run(&objects, &observed(&["1.0.0"], &["1.0.0"])));
     for binding in Arc::make_mut(state.record.as_mut().unwrap()).versions.values_mut() {
-        binding.lose();
+        Arc::make_mut(binding).lose();
     }
     let lost = run(&objects, &state);
     assert_eq!(served(&lost), None, "devices are answered that there is nothing new");

@@ -117,7 +117,7 @@ fn of_two_claims_the_served_one_wins_else_the_lower_name() {
     let mut served = record();
     let zip = Zip { sha256: Digest::of(b""), crc32: 0, size: 0 };
     let binding = Binding { digest: Digest::of(b""), release: "b".into(), source: String::new(), zip };
-    served.versions.insert("1.0.0".parse().unwrap(), binding);
+    served.versions.insert("1.0.0".parse().unwrap(), binding.into());
     served
         .channels
         .insert("p".parse().unwrap(), ChannelRecord { name: "y".into(), ..ChannelRecord::default() });

@@ -326,7 +326,7 @@ fn bind(record: &mut AppRecord, text: &str) {
         source: "git".into(),
         zip: zip(text),
     };
-    record.versions.insert(version(text), binding);
+    record.versions.insert(version(text), binding.into());
 }
 
 /// Rule 13.

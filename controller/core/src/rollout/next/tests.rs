@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::SignedDuration;
 
@@ -23,10 +23,11 @@ fn digest(text: &str) -> Digest {
     Digest::of(text.as_bytes())
 }
 
-fn bundles() -> BTreeMap<Version, Binding> {
+fn bundles() -> BTreeMap<Version, Arc<Binding>> {
     let binding = |text: &str| {
         let zip = Zip { sha256: digest(text), crc32: 0, size: 1 };
-        (version(text), Binding { digest: digest(text), release: text.into(), source: text.into(), zip })
+        let (release, source) = (text.into(), text.into());
+        (version(text), Arc::new(Binding { digest: digest(text), release, source, zip }))
     };
     ["1.0.0", "2.0.0", "3.0.0"].map(binding).into()
 }
@@ -47,7 +48,7 @@ struct World {
     verdict: Option<Verdict>,
     freezes: Vec<Freeze>,
     brakes: Vec<Braked>,
-    bundles: BTreeMap<Version, Binding>,
+    bundles: BTreeMap<Version, Arc<Binding>>,
 }
 
 impl World {
