@@ -117,6 +117,12 @@ fn each_arm_and_a_discount_are_explained() {
     assert!(!said.contains("0000-4000-8000"), "the device's id is repeated:\n{said}");
     let json = server.explain(&on_stable(new).body());
     assert_eq!(json["trials"][0]["discount"], "New", "{json}");
+    server.eventually("devices of both arms are counted", |server| {
+        let text = server.admin("/metrics").has_status(200).text();
+        let enrolled =
+            |line: &&str| line.starts_with("sluice_rollout_devices{") && line.contains("\"enrolled\"");
+        (text.lines().filter(enrolled).filter(|line| !line.ends_with(" 0.0")).count() == 2).then_some(())
+    });
 }
 
 #[test]
@@ -131,7 +137,7 @@ fn status_says_what_a_rollout_waits_for_and_why_it_was_braked() {
     let waits = server.eventually("it soaks", |server| condition(server, "Soaking"));
     assert_eq!(waits["status"], false);
     let verdict = server.eventually("the gate has said something", |server| {
-        line(server)["rollout"]["verdict"].as_str().map(str::to_owned)
+        line(server)["rollout"]["verdict"]["sentence"].as_str().map(str::to_owned)
     });
     assert!(verdict.contains(|c: char| c.is_ascii_digit()), "a sentence with numbers: {verdict}");
     let said = server.ask("status", &[]).exits(0).out;
@@ -148,13 +154,33 @@ fn status_says_what_a_rollout_waits_for_and_why_it_was_braked() {
     let json = server.ask("status", &["--output", "json"]).exits(0).json();
     assert_eq!(json["channels"][0]["lines"][0]["rollout"]["upcoming"][0]["weight"], 600_000, "{json}");
 
+    let verdict = r#"decision="Hold",reason="InsufficientExposure""#;
+    figures(
+        &server,
+        &[("weight_ratio", "", "0.1"), ("phase", r#"phase="Soaking""#, "1.0"), ("verdict", verdict, "1.0")],
+    );
     let brake = ["shop-production", "--release", "1.2.0", "--reason", "The basket is empty"];
     server.ask("brake", &brake).exits(0);
     server.eventually("it is braked", |server| condition(server, "Braked"));
+    figures(&server, &[("phase", r#"phase="Braked""#, "1.0")]);
     let said = server.ask("status", &[]).exits(0).out;
     assert!(said.contains("10% of devices: Braked") && said.contains("The basket is empty"), "{said}");
     assert!(!said.contains("To come"), "{said}");
     the_log_tells_it(&server);
+}
+
+/// The rollout has these figures: the end of the name, labels beside those of the line, and the value.
+fn figures(server: &Server, wanted: &[(&str, &str, &str)]) {
+    let text = server.admin("/metrics").has_status(200).text();
+    for (name, more, value) in wanted {
+        let comma = if more.is_empty() { "" } else { "," };
+        let labels = format!(
+            r#"app="{APP}",channel="production",line="{}"{comma}{more}"#,
+            line(server)["key"].as_str().unwrap()
+        );
+        let figure = format!("sluice_rollout_{name}{{{labels}}} {value}");
+        assert!(text.lines().any(|line| line == figure), "{figure} is missing in\n{text}");
+    }
 }
 
 /// What was decided can be read, and a page that somebody changes is found.

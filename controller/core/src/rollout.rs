@@ -22,7 +22,7 @@ pub use steps::{Planned, opening, plan};
 use crate::{
     channel::Freeze,
     digest::Digest,
-    gate::Decision,
+    gate::{ArmNumbers, Decision},
     ids::Version,
     observed::Braked,
     record::{Binding, LineRecord},
@@ -65,8 +65,10 @@ pub struct Verdict {
     pub reason: String,
     /// A sentence for people.
     pub sentence: String,
-    /// Devices on the candidate that have shown an outcome, over all levels.
-    pub shown: u64,
+    /// Devices of the candidate's arm, over all levels.
+    pub treatment: ArmNumbers,
+    /// Devices of the other arm, over all levels.
+    pub control: ArmNumbers,
 }
 
 /// The next state of a line.

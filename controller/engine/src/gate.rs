@@ -250,7 +250,8 @@ impl Gate {
             decision: verdict.decision,
             reason: verdict.reason.reason().to_owned(),
             sentence: verdict.sentence,
-            shown: u64::from(verdict.numbers.treatment.shown),
+            treatment: verdict.numbers.treatment,
+            control: verdict.numbers.control,
         };
         self.known.verdicts.insert(id.clone(), verdict);
     }

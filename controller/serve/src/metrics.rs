@@ -1,7 +1,7 @@
 //! Counters of what was served, and the figures of the rest of the program, in the `OpenMetrics` format.
 //!
-//! Every label has a fixed set of values, made when the program starts: nothing that a device sends can add one. What
-//! other parts count is read when it is asked for.
+//! No label has a value that a device sent: a counter's values are made when the program starts, and those of what is read
+//! when it is asked for come from Git.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use sluice_core::{
 use crate::{hooks::Verdict, views::Views};
 
 mod figures;
+mod rollouts;
 
 pub use figures::Figure;
 

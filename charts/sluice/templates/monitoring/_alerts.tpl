@@ -59,4 +59,28 @@
   severity: warning
   summary: A Repository is not served as it asks
   description: '{{`Repository {{ $labels.namespace }}/{{ $labels.repository }} is not ready. kubectl -n {{ $labels.namespace }} describe repositories.sluice.dev {{ $labels.repository }} says why.`}}'
+- alert: SluiceBraked
+  expr: max by (app, channel) (sluice_rollout_phase{ {{- $operator -}} ,phase="Braked"}) == 1
+  for: 0m
+  severity: critical
+  summary: What Git asks for is braked
+  description: '{{`Channel {{ $labels.channel }} of {{ $labels.app }} asks for a release that is braked. Devices are safe; until Git asks for another one nothing is released on it. sluice status says why.`}}'
+- alert: SluiceRolloutHeld
+  expr: max by (app, channel, phase) (sluice_rollout_phase{ {{- $operator -}} ,phase=~"Held|Paused"}) == 1
+  for: {{ .Values.monitoring.prometheusRule.heldFor }}
+  severity: warning
+  summary: A rollout does not go on
+  description: '{{`The rollout on channel {{ $labels.channel }} of {{ $labels.app }} is {{ $labels.phase | toLower }}. sluice status says what it waits for.`}}'
+- alert: SluiceEvidenceMissing
+  expr: max by (app, channel) (sluice_rollout_phase{ {{- $operator -}} ,phase="EvidenceUnavailable"}) == 1
+  for: 10m
+  severity: warning
+  summary: A rollout has no evidence to go on by
+  description: '{{`The rollout on channel {{ $labels.channel }} of {{ $labels.app }} waits, because what devices report cannot be read or written. No other rollout goes on either.`}}'
+- alert: SluiceSampleRatio
+  expr: max by (app, channel) (sluice_rollout_verdict{ {{- $operator -}} ,reason="SampleRatioMismatch"}) == 1
+  for: 10m
+  severity: warning
+  summary: The arms of a trial are not as large as they must be
+  description: '{{`The rollout on channel {{ $labels.channel }} of {{ $labels.app }} is held: more or fewer devices enrolled in one arm than its weight says, so that the comparison cannot be trusted.`}}'
 {{- end -}}

@@ -28,6 +28,18 @@ pub enum Decision {
     Abort,
 }
 
+impl Decision {
+    /// Its name, for machines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Advance => "Advance",
+            Self::Hold => "Hold",
+            Self::Pause => "Pause",
+            Self::Abort => "Abort",
+        }
+    }
+}
+
 /// Why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Reason {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cohort::{ALL, Ppm},
     ids::Version,
+    rollout::Verdict,
 };
 
 /// What a rollout is doing or waiting for.
@@ -74,9 +75,9 @@ pub struct Progress {
     /// The release that is being rolled out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Version>,
-    /// What the gate says of the present weight, in a sentence with its numbers.
+    /// What the gate says of the present weight, with its numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<String>,
+    pub verdict: Option<Box<Verdict>>,
     /// The present weight, in parts per million.
     pub weight: Ppm,
     /// The step that it is in, from 1; 0 before it starts.

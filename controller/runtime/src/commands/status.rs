@@ -110,7 +110,7 @@ fn rollout(channel: &ChannelStatus, line: &LineStatus, progress: &Progress, brak
         phase.reason()
     );
     if let Some(verdict) = verdict {
-        text.push_str(&format!("    Evidence: {verdict}\n"));
+        text.push_str(&format!("    Evidence: {}\n", verdict.sentence));
     }
     if *phase == Phase::Braked {
         text.extend(brakes.iter().filter(|brake| is_on(brake, channel, &what)).map(why));

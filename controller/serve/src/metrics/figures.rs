@@ -10,6 +10,7 @@ use prometheus_client::{
 use sluice_core::{diagnostic::Severity, status};
 use sluice_store::control::Freshness;
 
+use super::rollouts;
 use crate::views::Views;
 
 /// A figure of another part of the program, without labels.
@@ -174,5 +175,6 @@ fn status_figures(out: &mut Writer<'_>, status: &status::Status) -> fmt::Result 
     out.gauges("releases", "Releases", "state", split.into_iter())?;
     let ready = channels.iter().filter(|c| c.is_ready()).count();
     let split = [("ready", ready as f64), ("not_ready", (channels.len() - ready) as f64)];
-    out.gauges("channels", "Channels", "state", split.into_iter())
+    out.gauges("channels", "Channels", "state", split.into_iter())?;
+    rollouts::write(&mut out.0, status)
 }

@@ -143,7 +143,8 @@ impl Pass<'_> {
         // Everybody at once needs no evidence.
         let at_once = steps.is_empty();
         if candidate.weight < candidate.target && !at_once {
-            let shown = self.verdict(candidate.digest).map_or(0, |verdict| verdict.shown);
+            let shown =
+                self.verdict(candidate.digest).map_or(0, |verdict| u64::from(verdict.treatment.shown));
             let ramp = if candidate.step == 0 { self.channel.rollout.ramp } else { Ramp::Off };
             let weight = match ramp {
                 Ramp::Auto if !advance => opening(candidate.target, candidate.active, shown),
@@ -302,8 +303,8 @@ impl Pass<'_> {
 
     /// Whether the gate says of the present level that it may be left.
     fn is_advance(&self, candidate: &Candidate) -> bool {
-        let verdict = self.verdict(candidate.digest).filter(|verdict| verdict.level == candidate.level);
-        !self.facts.fleet_away && verdict.is_some_and(|verdict| verdict.decision == Decision::Advance)
+        !self.facts.fleet_away
+            && self.said(candidate).is_some_and(|verdict| verdict.decision == Decision::Advance)
     }
 
     /// Whether the gate says that it must not go on.
@@ -312,9 +313,8 @@ impl Pass<'_> {
     }
 
     /// What the gate says of the present level.
-    fn said(&self, candidate: &Candidate) -> Option<String> {
-        let verdict = self.verdict(candidate.digest).filter(|verdict| verdict.level == candidate.level)?;
-        Some(verdict.sentence.clone())
+    fn said(&self, candidate: &Candidate) -> Option<&Verdict> {
+        self.verdict(candidate.digest).filter(|verdict| verdict.level == candidate.level)
     }
 
     fn closed_at(
@@ -342,7 +342,7 @@ impl Pass<'_> {
         let from = if opens { place.step.unwrap_or(place.next) } else { place.next };
         Progress {
             since: Some(candidate.level_since),
-            verdict: self.said(candidate),
+            verdict: self.said(candidate).cloned().map(Box::new),
             weight: candidate.weight,
             step: place.step.map_or(candidate.step, count) + 1,
             steps: count(steps.len()),

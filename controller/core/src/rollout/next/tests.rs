@@ -10,6 +10,7 @@ use crate::{
         Rollout, Step, Window,
     },
     cohort::{ALL, Ppm},
+    gate::ArmNumbers,
     record::{Binding, Zip},
 };
 
@@ -122,10 +123,12 @@ impl World {
     }
 
     /// What the gate says of the present level.
-    fn says(&mut self, decision: Decision, shown: u64) {
+    fn says(&mut self, decision: Decision, shown: u32) {
         let level = self.record.candidate.as_ref().map_or(0, |candidate| candidate.level);
         let (reason, sentence) = ("Test".into(), "the gate says so".into());
-        self.verdict = Some(Verdict { serial: self.record.serial, level, decision, reason, sentence, shown });
+        let (serial, control) = (self.record.serial, ArmNumbers::default());
+        let treatment = ArmNumbers { shown, ..control };
+        self.verdict = Some(Verdict { serial, level, decision, reason, sentence, treatment, control });
     }
 
     fn is_done(&self) -> bool {
@@ -560,7 +563,10 @@ fn whatever_happens() {
                         Decision::Pause,
                         Decision::Abort,
                     ];
-                    world.says(all[usize::try_from(dice.roll(5)).unwrap()], dice.roll(200));
+                    world.says(
+                        all[usize::try_from(dice.roll(5)).unwrap()],
+                        dice.roll(200).try_into().unwrap(),
+                    );
                 }
             }
             let before = world.record.clone();
