@@ -11,6 +11,7 @@ mod explain;
 mod gateway;
 mod git_faults;
 mod house;
+mod kills;
 mod mistakes;
 mod notify;
 mod real_bundles;

@@ -174,7 +174,7 @@ impl World {
         let from = lock(phone).address();
         for report in reports {
             let taken = self.server.report(from, &report.body).await;
-            self.tally.note(|totals| if taken { totals.reports += 1 } else { totals.lost += 1 });
+            self.tally.reported(taken, lock(phone).reported(&report.body, taken));
             if !taken {
                 lock(phone).unanswered(report);
             }

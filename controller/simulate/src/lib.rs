@@ -7,6 +7,7 @@
 
 mod clients;
 mod fleet;
+mod ledger;
 mod phone;
 mod plots;
 mod report;
@@ -16,6 +17,7 @@ mod settings;
 mod tally;
 
 pub use fleet::{Live, run};
+pub use ledger::Told;
 pub use report::{Report, html};
 pub use settings::{Behaviour, Incident, InvalidSetting, Settings, behaviour, incident};
 pub use tally::{Said, Sample, Totals, count};

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     clients::{self, GENERATIONS, Generation},
+    ledger::{Entry, Ledger},
     schedule::Habits,
     settings::{Behaviour, Settings},
 };
@@ -40,6 +41,7 @@ pub(crate) struct Phone {
     crashed: bool,
     /// Events that were not answered.
     waiting: Vec<Value>,
+    ledger: Ledger,
 }
 
 /// What a phone does when its time has come.
@@ -102,6 +104,7 @@ impl Phone {
             open: false,
             crashed: false,
             waiting: Vec::new(),
+            ledger: Ledger::default(),
         }
     }
 
@@ -181,6 +184,12 @@ impl Phone {
         };
         let event = self.event(settings, name, version, "", clock);
         self.reports(vec![event])
+    }
+
+    /// Notes what became of a request with events. Returns what is known of them now and was not before.
+    pub(crate) fn reported(&mut self, body: &Value, taken: bool) -> Vec<(Option<Entry>, Entry)> {
+        let client = self.generation().client();
+        self.ledger.note(body, client, taken)
     }
 
     /// Reports that were not answered: a new client keeps them, an old one forgets.

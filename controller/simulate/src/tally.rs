@@ -8,7 +8,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::phone::Change;
+use crate::{
+    ledger::{Entry, Told},
+    phone::Change,
+};
 
 /// The shipped bundle in counts by version.
 const BUILTIN: &str = "builtin";
@@ -66,6 +69,13 @@ pub struct Totals {
     pub install_failed: BTreeMap<String, u64>,
     /// Sessions that crashed, by version.
     pub crashed: BTreeMap<String, u64>,
+    /// Phones whose word on each version the server has taken. It counts at least these.
+    #[serde(default)]
+    pub acknowledged: BTreeMap<String, Told>,
+    /// Phones whose word on each version was sent and not answered, or may be taken for one on another version. The server
+    /// may count these too.
+    #[serde(default)]
+    pub doubtful: BTreeMap<String, Told>,
     /// Slowest answer to a check in milliseconds.
     pub slowest: f64,
     /// Simulated seconds by which sessions are late, because the server or this machine is too slow.
@@ -113,6 +123,22 @@ impl Tally {
             totals.slowest = totals.slowest.max(took.as_secs_f64() * 1_000.0);
             if let Some(version) = offered {
                 *totals.offered.entry(version.to_owned()).or_default() += 1;
+            }
+        });
+    }
+
+    /// A request with events was taken, or not. `news`: what that changes of what phones told.
+    pub(crate) fn reported(&self, taken: bool, news: Vec<(Option<Entry>, Entry)>) {
+        self.note(|totals| {
+            *(if taken { &mut totals.reports } else { &mut totals.lost }) += 1;
+            for (known, Entry { version, fact, acknowledged }) in news {
+                if known.is_some()
+                    && let Some(doubtful) = totals.doubtful.get_mut(&version)
+                {
+                    *doubtful.of(fact) -= 1;
+                }
+                let counts = if acknowledged { &mut totals.acknowledged } else { &mut totals.doubtful };
+                *counts.entry(version).or_default().of(fact) += 1;
             }
         });
     }
