@@ -4,7 +4,7 @@ use std::{os::unix::fs::symlink, path::Path, process::Output};
 
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::{Api, api::DeleteParams};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluice_test_parts::{Kubelet, helm, kubectl, part};
 
 use crate::support::{APP, ControlPlane, LIMIT, Operator, Phone, SLUICE, World, until};
@@ -13,13 +13,16 @@ use crate::support::{APP, ControlPlane, LIMIT, Operator, Phone, SLUICE, World, u
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/sluice");
 /// The person.
 const PERSON: &str = r#"reader.subjects=[{"kind":"ServiceAccount","name":"person"}]"#;
+/// The person, who may brake as well.
+const BRAKES: &str = r#"braker.subjects=[{"kind":"ServiceAccount","name":"person"}]"#;
 
 /// Makes the account that reads and the person, with the rights that the chart gives them.
 async fn people(control_plane: &ControlPlane, namespace: &str) {
     let mut template = helm(control_plane);
     template.args(["template", "sluice", CHART, "--namespace", namespace, "--set-json", PERSON]);
     // Helm itself claims a version that is too old when nobody stamped it.
-    template.args(["--kube-version", "1.35.4", "--show-only", "templates/rbac/reader.yaml"]);
+    template.args(["--kube-version", "1.35.4", "--set-json", BRAKES]);
+    template.args(["--show-only", "templates/rbac/reader.yaml", "--show-only", "templates/rbac/braker.yaml"]);
     let output = template.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     control_plane.apply_yaml_in(namespace, std::str::from_utf8(&output.stdout).unwrap()).await;
@@ -140,6 +143,24 @@ async fn kubectl_sluice_reaches_the_operator_by_port_forward() {
     let (code, text) = run(&["explain"]);
     assert!(code == Some(2) && text.contains("--app ID"), "{text}");
 
+    let (code, text) = run(&["brake", "shop-production", "--reason", "checkout is broken"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("1.1.0") && text.contains("is stopped on channel production"), "{text}");
+    assert_eq!(operator.answers(&Phone::new(1)).await["error"], "no_new_version_available");
+    // Whose token it was, and for whom the cluster says that it was made.
+    let by = format!(
+        "system:serviceaccount:{0}:sluice-braker for system:serviceaccount:{0}:person",
+        world.namespace
+    );
+    let (code, text) = run(&["brake", "list", "--output", "json"]);
+    assert_eq!(code, Some(0), "{text}");
+    let list: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (list[0]["by"].as_str(), list[0]["reason"].as_str()),
+        (Some(&*by), Some("checkout is broken"))
+    );
+    assert!(list[0]["at"].is_string(), "{list}");
+
     // A right that is taken away ends with the next token.
     let bindings = Api::<ClusterRoleBinding>::all(world.client());
     let name = format!("sluice.{}.reader", world.namespace);
@@ -154,6 +175,131 @@ async fn kubectl_sluice_reaches_the_operator_by_port_forward() {
     kubelet.stop().await;
     let (code, text) = run(&["status"]);
     assert!(code == Some(2) && text.contains("no port-forward to pod sluice-0"), "{text}");
+}
+
+/// Accounts that may stop: one every app of the namespace, one a single app, one in another namespace only.
+const STOPPERS: &str = r"
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: on-call }
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: ci }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: { name: on-call }
+rules:
+- { apiGroups: [sluice.dev], resources: [brakes], verbs: [create] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: on-call }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: on-call }
+subjects: [{ kind: ServiceAccount, name: on-call, namespace: NAMESPACE }]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: { name: ci }
+rules:
+- { apiGroups: [sluice.dev], resources: [brakes], verbs: [create], resourceNames: [com.example.bank] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: ci }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: ci }
+subjects: [{ kind: ServiceAccount, name: ci, namespace: NAMESPACE }]
+";
+
+async fn stoppers(world: &World) {
+    let text = STOPPERS.replace("NAMESPACE", &world.namespace);
+    world.control_plane.apply_yaml_in(&world.namespace, &text).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_the_cluster_lets_brake_brakes_and_nobody_else() {
+    let (world, operator) = world().await;
+    stoppers(&world).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let stop = async |token: &str, body: Value| {
+        let url = format!("http://{}/api/v1/brakes", operator.admin());
+        let sent = client.post(url).bearer_auth(token).json(&body).send().await.unwrap();
+        (sent.status().as_u16(), sent.json::<Value>().await.unwrap())
+    };
+    let token =
+        async |account: &str| world.control_plane.token_for(&world.namespace, account, &["sluice"]).await;
+    let shop = |more: Value| {
+        let mut body = json!({ "app": APP, "channel": "production", "reason": "it burns" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let (on_call, ci, reader) = (token("on-call").await, token("ci").await, token("sluice-reader").await);
+    let unbound = world.control_plane.token_for(&world.namespace, "on-call", &[]).await;
+
+    // 401: no token of this cluster for Sluice, whatever is asked.
+    for wrong in ["x", &unbound] {
+        let (status, body) = stop(wrong, json!({ "app": "com.example.none" })).await;
+        assert_eq!((status, body["error"].as_str()), (401, Some("unauthorized")), "{body}");
+    }
+    // 403: may read, or may stop another app. What there is is not told.
+    for (token, body) in [
+        (&reader, shop(json!({}))),
+        (&ci, shop(json!({}))),
+        (&ci, shop(json!({ "channel": "elsewhere" }))),
+        (&ci, json!({ "channel": "shop-production", "reason": "r" })),
+        (&on_call, json!({ "app": "com.example.none", "channel": "production", "reason": "r" })),
+        (&on_call, json!({ "channel": "nowhere", "reason": "r" })),
+    ] {
+        let (status, answer) = stop(token, body.clone()).await;
+        assert_eq!((status, answer["error"].as_str()), (403, Some("forbidden")), "{body} {answer}");
+        assert!(answer["message"].as_str().unwrap().contains("may not stop"), "{answer}");
+    }
+    // 400 and 404: whoever may is told what is wrong.
+    let (status, answer) = stop(&on_call, shop(json!({ "reason": " " }))).await;
+    assert_eq!(status, 400, "{answer}");
+    for missing in [json!({ "channel": "elsewhere" }), json!({ "release": "9.9.9" })] {
+        let (status, answer) = stop(&on_call, shop(missing)).await;
+        assert_eq!(status, 404, "{answer}");
+    }
+    assert_eq!(operator.answers(&Phone::new(1)).await["version"], "1.1.0", "nothing was stopped so far");
+
+    let (status, brake) = stop(&on_call, shop(json!({}))).await;
+    let user = format!("system:serviceaccount:{}:on-call", world.namespace);
+    assert_eq!((status, brake["by"].as_str()), (200, Some(&*user)), "{brake}");
+    assert_eq!(operator.answers(&Phone::new(1)).await["error"], "no_new_version_available");
+    // It may stop, and nothing else; nobody lifts anything here.
+    assert_eq!(ask(&operator, &on_call).await.0, 403);
+    let lift = client.delete(format!("http://{}/api/v1/brakes", operator.admin())).bearer_auth(&on_call);
+    assert_eq!(lift.send().await.unwrap().status().as_u16(), 405);
+    assert_eq!(operator.answers(&Phone::new(1)).await["error"], "no_new_version_available");
+}
+
+/// Rule 6: braking needs no lease. The name of an object is known without status, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_waits_brakes_all_the_same() {
+    let (world, leader) = world().await;
+    stoppers(&world).await;
+    let token = world.control_plane.token_for(&world.namespace, "on-call", &["sluice"]).await;
+    let store = format!("file://{}", world.file("data").join("store").display());
+    let flags = ["--identity", "other", "--store", &store];
+    let kubeconfig = world.control_plane.kubeconfig();
+    let waiting = Operator::start(kubeconfig, &world.namespace, &world.file("other"), &flags).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let stopped = until(LIMIT, "the waiting replica brakes", async || {
+        let url = format!("http://{}/api/v1/brakes", waiting.admin());
+        let body = json!({ "channel": "shop-production", "reason": "it burns" });
+        let sent = client.post(url).bearer_auth(&token).json(&body).send().await.unwrap();
+        let (status, answer) = (sent.status().as_u16(), sent.json::<Value>().await.unwrap());
+        if status == 200 { Ok(answer) } else { Err((status, answer)) }
+    })
+    .await;
+    assert_eq!(stopped["release"], "1.1.0", "{stopped}");
+    until(LIMIT, "the leader obeys", async || {
+        let answer = leader.answers(&Phone::new(1)).await;
+        (answer["error"] == "no_new_version_available").then_some(())
+    })
+    .await;
 }
 
 #[test]

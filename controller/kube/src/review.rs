@@ -1,7 +1,7 @@
-//! Who may read the admin API in a cluster.
+//! Who may do what at the admin API in a cluster.
 //!
 //! The API server is asked twice: whose token this is (`TokenReview`, for the audience [`AUDIENCE`] only, so that a token
-//! that was made for another purpose opens nothing here), and whether its owner may see channels
+//! that was made for another purpose opens nothing here), and whether its owner may do what an [`Act`] needs
 //! (`SubjectAccessReview`). So RBAC is the permission system, and Sluice keeps no list of people.
 
 use std::{
@@ -29,6 +29,8 @@ mod tests;
 /// The audience that a token has to be made for: `kubectl create token … --audience sluice`.
 pub const AUDIENCE: &str = "sluice";
 
+/// Where the API server tells the id of a token.
+const CREDENTIAL: &str = "authentication.kubernetes.io/credential-id";
 /// How long a yes counts. So long, too, does a right work on that was taken away.
 const YES: Duration = Duration::from_mins(1);
 /// How long a no counts: somebody who was just given the right should not have to wait.
@@ -40,14 +42,51 @@ const AT_ONCE: usize = 8;
 /// Most bytes of a token.
 const LONGEST: usize = 16 << 10;
 
+/// What somebody wants to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Nothing yet: it is only asked whose token it is.
+    Appear,
+    /// Read: the verb `get` on `channels` in all namespaces, because that is what the API shows.
+    Read,
+    /// Stop releases: the verb `create` on `brakes`, which are no objects of the cluster.
+    Brake {
+        /// Where the app belongs; without it, in all namespaces.
+        namespace: Option<String>,
+        /// The app, as the name of the resource; without it, any.
+        app: Option<String>,
+    },
+}
+
+impl Act {
+    fn attributes(&self) -> Option<ResourceAttributes> {
+        let (resource, verb, namespace, name) = match self {
+            Self::Appear => return None,
+            Self::Read => ("channels", "get", None, None),
+            Self::Brake { namespace, app } => ("brakes", "create", namespace.clone(), app.clone()),
+        };
+        Some(ResourceAttributes {
+            group: Some("sluice.dev".into()),
+            resource: Some(resource.into()),
+            verb: Some(verb.into()),
+            namespace,
+            name,
+            ..ResourceAttributes::default()
+        })
+    }
+}
+
 /// What the API server says of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Its owner may read.
-    Allowed,
+    /// Its owner may.
+    Allowed {
+        /// Who that is.
+        user: String,
+    },
     /// It is not a current token for the audience.
     Unknown,
-    /// It is one, and its owner may not read.
+    /// It is one, and its owner may not.
     Forbidden {
         /// Who that is.
         user: String,
@@ -79,34 +118,42 @@ impl Reviewer {
         Self { client, memory: Arc::default(), turns: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
-    /// Whether the owner of a token may read.
-    pub async fn review(&self, token: &str) -> Verdict {
+    /// Whether the owner of a token may do this.
+    pub async fn review(&self, token: &str, act: &Act) -> Verdict {
         if token.is_empty() || token.len() > LONGEST || !token.bytes().all(|b| b.is_ascii_graphic()) {
             return Verdict::Unknown;
         }
-        let hash: [u8; 32] = Sha256::digest(token).into();
+        // A token has no white space, so no token and act are those of another pair.
+        let hash: [u8; 32] = Sha256::digest(format!("{token} {act:?}")).into();
         if let Some(verdict) = self.lock().get(&hash, Instant::now()) {
             return verdict;
         }
-        let verdict = match timeout(PATIENCE * 2, self.ask(token)).await {
+        let verdict = match timeout(PATIENCE * 2, self.ask(token, act)).await {
             Ok(Ok(verdict)) => verdict,
             Ok(Err(detail)) => return Verdict::Unavailable { detail },
             Err(_) => {
                 return Verdict::Unavailable { detail: "the API server does not answer in time".into() };
             }
         };
-        let holds = if verdict == Verdict::Allowed { YES } else { NO };
+        let holds = if matches!(verdict, Verdict::Allowed { .. }) { YES } else { NO };
         self.lock().put(hash, verdict.clone(), Instant::now() + holds);
         verdict
     }
 
-    async fn ask(&self, token: &str) -> Result<Verdict, String> {
+    async fn ask(&self, token: &str, act: &Act) -> Result<Verdict, String> {
         let _turn = self.turns.acquire().await.map_err(|error| error.to_string())?;
-        let Some(user) = self.owner(token).await? else {
+        let Some(owner) = self.owner(token).await? else {
             return Ok(Verdict::Unknown);
         };
-        let name = user.username.clone().unwrap_or_default();
-        Ok(if self.may_read(user).await? { Verdict::Allowed } else { Verdict::Forbidden { user: name } })
+        let user = owner.username.clone().unwrap_or_default();
+        let Some(attributes) = act.attributes() else { return Ok(Verdict::Allowed { user }) };
+        let credential = owner.extra.as_ref().and_then(|extra| extra.get(CREDENTIAL)?.first().cloned());
+        let may = self.may(owner, attributes).await?;
+        if let (true, Act::Brake { .. }) = (may, act) {
+            // Who had this token made stands under its id in the audit log of the API server.
+            tracing::info!(user, credential, "may stop releases");
+        }
+        Ok(if may { Verdict::Allowed { user } } else { Verdict::Forbidden { user } })
     }
 
     /// Whose token it is, if it is one for our audience.
@@ -124,8 +171,8 @@ impl Reviewer {
         Ok(status.user.filter(|_| known))
     }
 
-    /// Whether somebody may see channels in all namespaces: that is what the API shows.
-    async fn may_read(&self, user: UserInfo) -> Result<bool, String> {
+    /// Whether the cluster's roles let somebody do this.
+    async fn may(&self, user: UserInfo, attributes: ResourceAttributes) -> Result<bool, String> {
         let UserInfo { username, uid, groups, extra } = user;
         let review = SubjectAccessReview {
             spec: SubjectAccessReviewSpec {
@@ -133,12 +180,7 @@ impl Reviewer {
                 uid,
                 groups,
                 extra,
-                resource_attributes: Some(ResourceAttributes {
-                    group: Some("sluice.dev".into()),
-                    resource: Some("channels".into()),
-                    verb: Some("get".into()),
-                    ..ResourceAttributes::default()
-                }),
+                resource_attributes: Some(attributes),
                 ..SubjectAccessReviewSpec::default()
             },
             ..SubjectAccessReview::default()

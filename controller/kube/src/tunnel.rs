@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf};
 
 use futures::future::BoxFuture;
 use k8s_openapi::api::{
-    authentication::v1::{TokenRequest, TokenRequestSpec},
+    authentication::v1::{SelfSubjectReview, TokenRequest, TokenRequestSpec},
     coordination::v1::Lease,
     core::v1::{Pod, ServiceAccount},
 };
@@ -40,7 +40,7 @@ pub struct Place {
     pub context: Option<String>,
     /// The operator's namespace.
     pub namespace: String,
-    /// Whose token reads.
+    /// Whose token is used: `NAME` in the operator's namespace, or `NAMESPACE/NAME`.
     pub service_account: String,
 }
 
@@ -111,9 +111,23 @@ async fn client(place: &Place) -> Result<Client, TunnelError> {
     Client::try_from(config).map_err(|error| wrong(&error))
 }
 
+/// The name under which the API server knows the caller; nothing where it does not tell.
+pub async fn user(place: &Place) -> Result<Option<String>, TunnelError> {
+    let reviews = Api::<SelfSubjectReview>::all(client(place).await?);
+    match reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await {
+        Ok(review) => Ok(review.status.and_then(|status| status.user_info?.username)),
+        Err(error) => {
+            tracing::debug!(%error, "the API server does not tell who asks");
+            Ok(None)
+        }
+    }
+}
+
 /// A token for the admin API, made by the API server if the caller may have one.
 async fn token(client: Client, place: &Place) -> Result<SecretString, TunnelError> {
     let Place { namespace, service_account, .. } = place;
+    let (namespace, service_account) =
+        service_account.split_once('/').unwrap_or((namespace.as_str(), service_account.as_str()));
     let request = TokenRequest {
         spec: TokenRequestSpec {
             audiences: vec![AUDIENCE.into()],
@@ -125,9 +139,10 @@ async fn token(client: Client, place: &Place) -> Result<SecretString, TunnelErro
     let accounts = Api::<ServiceAccount>::namespaced(client, namespace);
     let answer = accounts.create_token_request(service_account, &PostParams::default(), &request).await;
     let answer = answer.map_err(|error| match error {
-        kube::Error::Api(status) if status.is_not_found() => {
-            TunnelError::NoServiceAccount { name: service_account.clone(), namespace: namespace.clone() }
-        }
+        kube::Error::Api(status) if status.is_not_found() => TunnelError::NoServiceAccount {
+            name: service_account.to_owned(),
+            namespace: namespace.to_owned(),
+        },
         error => {
             let what = format!("create serviceaccounts/token of {service_account}");
             TunnelError::of(error, namespace, &what)

@@ -56,6 +56,15 @@ impl Admin {
         })
     }
 
+    /// Asks as the one who brakes, unless another account is named. Returns who the cluster knows the caller as.
+    pub(crate) async fn brakes_as(&mut self, args: &AdminArgs) -> anyhow::Result<Option<String>> {
+        let Self::Cluster(place) = self else { return Ok(None) };
+        if args.cluster.service_account.is_none() {
+            place.service_account = connect::BRAKER.into();
+        }
+        connect::user(place).await
+    }
+
     /// Reads a document of the API.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         self.send(Method::GET, path, None).await

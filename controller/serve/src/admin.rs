@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use utoipa::{OpenApi as _, ToSchema};
@@ -28,7 +28,7 @@ mod openapi;
 mod ready;
 mod token;
 
-pub use authorise::{Authorise, Refusal};
+pub use authorise::{Authorise, Owned, Refusal};
 pub use brakes::BrakeView;
 pub use openapi::document as openapi;
 pub use ready::Readiness;
@@ -114,7 +114,11 @@ impl Admin {
 
 async fn authorise(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
     let Some(people) = &admin.people else { return unknown().await.into_response() };
-    match people.authorise(authorise::bearer(request.headers())).await {
+    let token = authorise::bearer(request.headers());
+    // Who may stop something need not be one who may read: that is asked when it is known of which app.
+    let stops = request.method() == Method::POST && request.uri().path() == "/brakes";
+    let asked = if stops { people.knows(token).await } else { people.may_read(token).await };
+    match asked {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }

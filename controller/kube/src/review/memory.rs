@@ -35,6 +35,10 @@ mod tests {
 
     use super::*;
 
+    fn allowed() -> Verdict {
+        Verdict::Allowed { user: "jane".into() }
+    }
+
     fn hash(number: usize) -> [u8; 32] {
         let mut hash = [0; 32];
         hash[..8].copy_from_slice(&number.to_be_bytes());
@@ -44,8 +48,8 @@ mod tests {
     #[test]
     fn verdicts_end() {
         let (mut memory, now) = (Memory::default(), Instant::now());
-        memory.put(hash(1), Verdict::Allowed, now + Duration::from_mins(1));
-        assert_eq!(memory.get(&hash(1), now), Some(Verdict::Allowed));
+        memory.put(hash(1), allowed(), now + Duration::from_mins(1));
+        assert_eq!(memory.get(&hash(1), now), Some(allowed()));
         assert_eq!(memory.get(&hash(2), now), None);
         assert_eq!(memory.get(&hash(1), now + Duration::from_mins(1)), None);
     }
@@ -53,11 +57,11 @@ mod tests {
     #[test]
     fn a_flood_of_made_up_tokens_is_bounded_and_pushes_no_good_one_out() {
         let (mut memory, now) = (Memory::default(), Instant::now());
-        memory.put(hash(0), Verdict::Allowed, now + Duration::from_mins(1));
+        memory.put(hash(0), allowed(), now + Duration::from_mins(1));
         for number in 1..=5 * MOST {
             memory.put(hash(number), Verdict::Unknown, now + Duration::from_secs(5));
         }
         assert_eq!(memory.0.len(), MOST);
-        assert_eq!(memory.get(&hash(0), now), Some(Verdict::Allowed));
+        assert_eq!(memory.get(&hash(0), now), Some(allowed()));
     }
 }

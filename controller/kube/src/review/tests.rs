@@ -78,6 +78,10 @@ impl World {
         self.plane.token_for(&self.namespace, account, audiences).await
     }
 
+    fn allowed(&self, account: &str) -> Verdict {
+        Verdict::Allowed { user: format!("system:serviceaccount:{}:{account}", self.namespace) }
+    }
+
     /// A token of the reader as the API server makes it, with another end.
     async fn signed(&self, seconds: i64) -> String {
         let account = Api::<ServiceAccount>::namespaced(self.plane.client(), &self.namespace);
@@ -101,14 +105,59 @@ async fn the_right_audience_and_the_right_to_read_open() {
     let world = world().await;
     let reviewer = &world.reviewer;
     let token = world.token("reader", &[AUDIENCE]).await;
-    assert_eq!(reviewer.review(&token).await, Verdict::Allowed);
+    assert_eq!(reviewer.review(&token, &Act::Read).await, world.allowed("reader"));
     let both = world.token("reader", &["other", AUDIENCE]).await;
-    assert_eq!(reviewer.review(&both).await, Verdict::Allowed);
+    assert_eq!(reviewer.review(&both, &Act::Read).await, world.allowed("reader"));
 
     for account in ["neighbour", "stranger"] {
         let token = world.token(account, &[AUDIENCE]).await;
         let user = format!("system:serviceaccount:{}:{account}", world.namespace);
-        assert_eq!(reviewer.review(&token).await, Verdict::Forbidden { user });
+        assert_eq!(reviewer.review(&token, &Act::Read).await, Verdict::Forbidden { user });
+    }
+}
+
+/// Somebody who may stop one app of a namespace.
+const STOPPER: &str = r"
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: stopper }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: { name: stopper }
+rules:
+- { apiGroups: [sluice.dev], resources: [brakes], verbs: [create], resourceNames: [com.example.shop] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: stopper }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: stopper }
+subjects: [{ kind: ServiceAccount, name: stopper, namespace: NAMESPACE }]
+";
+
+#[tokio::test]
+async fn the_right_to_stop_is_of_one_app_and_of_nothing_else() {
+    let world = world().await;
+    world.plane.apply_yaml_in(&world.namespace, &STOPPER.replace("NAMESPACE", &world.namespace)).await;
+    let token = world.token("stopper", &[AUDIENCE]).await;
+    let brake = |namespace: Option<&str>, app: Option<&str>| Act::Brake {
+        namespace: namespace.map(str::to_owned),
+        app: app.map(str::to_owned),
+    };
+    let user = format!("system:serviceaccount:{}:stopper", world.namespace);
+    let (here, app) = (Some(world.namespace.as_str()), Some("com.example.shop"));
+    for (act, may) in [
+        (Act::Appear, true),
+        (brake(here, app), true),
+        (brake(here, Some("com.example.bank")), false),
+        (brake(here, None), false),
+        (brake(Some("default"), app), false),
+        (brake(None, app), false),
+        (Act::Read, false),
+    ] {
+        let user = user.clone();
+        let verdict = if may { Verdict::Allowed { user } } else { Verdict::Forbidden { user } };
+        assert_eq!(world.reviewer.review(&token, &act).await, verdict, "{act:?}");
     }
 }
 
@@ -129,10 +178,10 @@ async fn other_tokens_open_nothing() {
         ("with spaces", format!("{good} {good}")),
         ("endless", "a".repeat(LONGEST + 1)),
     ] {
-        assert_eq!(world.reviewer.review(&token).await, Verdict::Unknown, "{what}");
+        assert_eq!(world.reviewer.review(&token, &Act::Read).await, Verdict::Unknown, "{what}");
     }
     // What made the expired one is right but for the end.
-    assert_eq!(world.reviewer.review(&world.signed(3600).await).await, Verdict::Allowed);
+    assert_eq!(world.reviewer.review(&world.signed(3600).await, &Act::Read).await, world.allowed("reader"));
 }
 
 #[tokio::test]
@@ -144,14 +193,18 @@ async fn a_yes_is_remembered_and_an_outage_is_no_answer() {
     let kubeconfig = world.plane.kubeconfig_for(&world.namespace, "operator").await;
     let kubeconfig = world.plane.kubeconfig_via(&proxy, &kubeconfig);
     let reviewer = Reviewer::new(world.plane.client_of(&kubeconfig).await);
-    assert_eq!(reviewer.review(&known).await, Verdict::Allowed);
+    assert_eq!(reviewer.review(&known, &Act::Read).await, world.allowed("reader"));
     proxy.refuse().await;
-    assert_eq!(reviewer.review(&known).await, Verdict::Allowed);
-    let verdict = reviewer.review(&new).await;
+    assert_eq!(reviewer.review(&known, &Act::Read).await, world.allowed("reader"));
+    let verdict = reviewer.review(&new, &Act::Read).await;
     let Verdict::Unavailable { detail } = &verdict else { panic!("{verdict:?}") };
     assert!(detail.contains("cannot be reached") && !format!("{verdict:?}").contains(&new), "{detail}");
     proxy.heal().await;
-    assert_eq!(reviewer.review(&new).await, Verdict::Allowed, "an outage is not remembered");
+    assert_eq!(
+        reviewer.review(&new, &Act::Read).await,
+        world.allowed("reader"),
+        "an outage is not remembered"
+    );
 }
 
 #[tokio::test]
@@ -160,7 +213,7 @@ async fn an_operator_without_the_rights_says_which() {
     let token = world.token("reader", &[AUDIENCE]).await;
     let kubeconfig = world.plane.kubeconfig_for(&world.namespace, "stranger").await;
     let reviewer = Reviewer::new(world.plane.client_of(&kubeconfig).await);
-    let verdict = reviewer.review(&token).await;
+    let verdict = reviewer.review(&token, &Act::Read).await;
     let Verdict::Unavailable { detail } = verdict else { panic!("{verdict:?}") };
     assert!(detail.contains("may not create tokenreviews"), "{detail}");
 }

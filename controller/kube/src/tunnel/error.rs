@@ -43,7 +43,7 @@ pub enum TunnelError {
     },
     /// No such account.
     #[error(
-        "there is no ServiceAccount {name} in namespace {namespace}; --service-account names the one whose token reads"
+        "there is no ServiceAccount {name} in namespace {namespace}; --service-account names the one whose token is used"
     )]
     NoServiceAccount {
         /// Its name.

@@ -8,7 +8,7 @@ use sluice_test_parts::{ControlPlane, Kubelet};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
-use crate::review::{Reviewer, Verdict};
+use crate::review::{Act, Reviewer, Verdict};
 
 /// Somebody who may use the operator's admin address, and somebody who may only see its pods.
 const PEOPLE: &str = r#"
@@ -146,7 +146,7 @@ async fn a_request_goes_through_the_api_server_with_a_token_for_us() {
     assert!(answer.ends_with(&format!("Bearer {token}")), "{answer}");
     // It is a token that the admin side knows, of somebody who was given no right yet.
     let user = format!("system:serviceaccount:{namespace}:sluice-reader");
-    assert_eq!(Reviewer::new(plane.client()).review(&token).await, Verdict::Forbidden { user });
+    assert_eq!(Reviewer::new(plane.client()).review(&token, &Act::Read).await, Verdict::Forbidden { user });
 }
 
 #[tokio::test]

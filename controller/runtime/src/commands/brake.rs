@@ -1,5 +1,5 @@
-//! `sluice brake`: stops a bundle now. The server on this machine is asked, or, when that is down, its bundle store is
-//! written to directly.
+//! `sluice brake`: stops a bundle now. The server on this machine or the operator in a cluster is asked, or, when that is
+//! down, its bundle store is written to directly.
 
 use std::sync::Arc;
 
@@ -8,10 +8,7 @@ use arc_swap::ArcSwap;
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use sluice_core::{
-    brake::{Devices, Known, Wanted, aim},
-    ids::{AppId, ChannelName},
-};
+use sluice_core::brake::{Devices, Known, Wanted, aim};
 use sluice_serve::admin::BrakeView;
 use sluice_store::{
     control::{BrakeWatch, BundleStore},
@@ -20,8 +17,8 @@ use sluice_store::{
 
 use crate::{
     admin::Admin,
-    args::{AdminArgs, ServerArgs, StatusOutput},
-    commands::{block_on, connect::ClusterArgs, print},
+    args::{AdminArgs, StatusOutput},
+    commands::{block_on, print},
     exit,
 };
 
@@ -67,9 +64,11 @@ pub(crate) struct StopArgs {
     /// What becomes of devices that run it: back to what did well before, or stay until something newer comes
     #[arg(long, value_enum, default_value_t = DevicesArg::Return)]
     devices: DevicesArg,
-    /// Who stops it [default: the name of the user]
-    #[arg(long, env = "USER", value_name = "NAME")]
+    /// Who stops it [default: the name that the cluster knows you by, else that of the user]
+    #[arg(long, value_name = "NAME")]
     by: Option<String>,
+    #[arg(long, env = "USER", hide = true)]
+    user: Option<String>,
     #[command(flatten)]
     way: WayArgs,
 }
@@ -84,17 +83,13 @@ enum DevicesArg {
 #[derive(Debug, Args)]
 struct WayArgs {
     #[command(flatten)]
-    server: ServerArgs,
+    admin: AdminArgs,
     /// Bundle store to write to directly, with its own credentials, when no server can be asked
     #[arg(long, value_name = "URL")]
     store: Option<String>,
 }
 
 impl WayArgs {
-    fn admin(&self) -> anyhow::Result<Admin> {
-        Admin::new(&AdminArgs { server: self.server.clone(), cluster: ClusterArgs::default() })
-    }
-
     fn objects(&self) -> anyhow::Result<Option<Arc<dyn Objects>>> {
         let Some(url) = &self.store else { return Ok(None) };
         Ok(Some(url.parse::<StoreUrl>().context("--store")?.open()?))
@@ -119,15 +114,21 @@ fn stop(args: &StopArgs) -> anyhow::Result<u8> {
         DevicesArg::Return => Devices::Return,
         DevicesArg::Keep => Devices::Keep,
     };
-    let by = args.by.clone().unwrap_or_default();
     let brake = if let Some(objects) = args.way.objects()? {
+        let by = args.by.as_ref().or(args.user.as_ref()).cloned().unwrap_or_default();
         block_on(directly(args, objects, devices, &by, reason))?
     } else {
         let StopArgs { channel, app, release, .. } = args;
-        let body = json!({
-            "app": app, "channel": channel, "release": release, "devices": devices, "by": by, "reason": reason,
-        });
-        block_on(args.way.admin()?.post::<Value>("/api/v1/brakes", &body))?
+        block_on(async {
+            let mut admin = Admin::new(&args.way.admin)?;
+            let known = admin.brakes_as(&args.way.admin).await?;
+            // A name on this machine says nothing to those who read it in a cluster.
+            let by = args.by.clone().or(known).or_else(|| args.user.clone()).unwrap_or_default();
+            let body = json!({
+                "app": app, "channel": channel, "release": release, "devices": devices, "by": by, "reason": reason,
+            });
+            admin.post::<Value>("/api/v1/brakes", &body).await
+        })?
     };
     let word = if brake["fresh"] == json!(false) { "was stopped before" } else { "is stopped" };
     print(&format!("{} {word} {}\n{}", subject(&brake), place(&brake), lift(&brake)))?;
@@ -142,14 +143,9 @@ async fn directly(
     by: &str,
     reason: &str,
 ) -> anyhow::Result<Value> {
-    let store = BundleStore::open_existing(objects.clone()).await?;
-    let snapshot = store.load(None).await?.snapshot;
-    let mut names: Vec<(String, AppId, ChannelName)> = Vec::new();
-    for app in store.apps().await? {
-        // A record that cannot be read is no reason not to stop what is named otherwise.
-        let Ok(Some(record)) = store.record(&app).await else { continue };
-        names.extend(record.channels.into_iter().map(|(name, channel)| (channel.name, app.clone(), name)));
-    }
+    let watch = BrakeWatch::new(objects.clone(), Arc::new(ArcSwap::default()), false);
+    let snapshot = BundleStore::open_existing(objects).await?.load(None).await?.snapshot;
+    let names = watch.channels().await?;
     let known: Vec<Known<'_>> =
         names.iter().map(|(object, app, channel)| Known { object, app, channel }).collect();
     let wanted = Wanted {
@@ -160,7 +156,6 @@ async fn directly(
     };
     let aim = aim(&snapshot, &known, &wanted)?;
     let never = format!("no bundle of {} was ever published as {}", aim.app, aim.release);
-    let watch = BrakeWatch::new(objects, Arc::new(ArcSwap::default()), false);
     let by = if by.is_empty() { "somebody with the store's credentials" } else { by };
     let braked = watch.stop(aim, by, reason, Timestamp::now()).await?.context(never)?;
     Ok(json!(BrakeView::of(&braked.brake, Vec::new(), Some(braked.fresh))))
@@ -172,7 +167,7 @@ fn show(way: &WayArgs, output: StatusOutput) -> anyhow::Result<u8> {
             let (index, _) = BundleStore::open_existing(objects).await?.brakes().await?;
             Ok(index.iter().map(|brake| json!(BrakeView::of(brake, Vec::new(), None))).collect())
         })?,
-        None => block_on(way.admin()?.get("/api/v1/brakes"))?,
+        None => block_on(Admin::new(&way.admin)?.get("/api/v1/brakes"))?,
     };
     let text = match output {
         StatusOutput::Json => format!("{:#}\n", Value::from(brakes)),

@@ -13,7 +13,9 @@ mod http1;
 /// Where the chart puts the operator unless told otherwise.
 const NAMESPACE: &str = "sluice-system";
 /// Whose token reads, as the chart names it.
-const SERVICE_ACCOUNT: &str = "sluice-reader";
+const READER: &str = "sluice-reader";
+/// Whose token brakes, as the chart names it.
+pub(crate) const BRAKER: &str = "sluice-braker";
 /// What stands above the options in help; named on each, because a heading for all of them would go on after them.
 const HEADING: &str = "In a cluster";
 /// How long finding the operator may take, and how long its answer.
@@ -31,7 +33,8 @@ pub(crate) struct ClusterArgs {
     /// Kubeconfig, instead of the one that kubectl would take
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub(crate) kubeconfig: Option<PathBuf>,
-    /// `ServiceAccount` whose token reads [default: sluice-reader]
+    /// `ServiceAccount` whose token is used, `NAMESPACE/NAME` if it is not in the operator's namespace [default: sluice-reader, and
+    /// sluice-braker to brake]
     #[arg(long, value_name = "NAME", help_heading = HEADING)]
     pub(crate) service_account: Option<String>,
 }
@@ -60,7 +63,7 @@ impl ClusterArgs {
             kubeconfig: kubeconfig.clone(),
             context: context.clone(),
             namespace: namespace.clone().unwrap_or_else(|| NAMESPACE.into()),
-            service_account: service_account.clone().unwrap_or_else(|| SERVICE_ACCOUNT.into()),
+            service_account: service_account.clone().unwrap_or_else(|| READER.into()),
         }))
     }
 }
@@ -72,6 +75,12 @@ pub(crate) fn is_plugin() -> bool {
 
 fn is_plugin_name(program: &Path) -> bool {
     program.file_stem().is_some_and(|name| name == "kubectl-sluice")
+}
+
+/// The name under which the cluster knows the caller.
+pub(crate) async fn user(place: &Place) -> anyhow::Result<Option<String>> {
+    let asked = tokio::time::timeout(PATIENCE, tunnel::user(place)).await;
+    Ok(asked.context("the cluster does not answer in time")??)
 }
 
 /// Asks the operator one thing, over a port-forward of its own.

@@ -5,14 +5,32 @@ use std::fmt;
 use async_trait::async_trait;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use sluice_core::ids::AppId;
 
 use super::ApiError;
 
-/// Says who may use the API: a constant token where one process runs alone, the API server's word in a cluster.
+/// Says who may use the API: constant tokens where one process runs alone, the API server's word in a cluster.
 #[async_trait]
 pub trait Authorise: fmt::Debug + Send + Sync {
-    /// Whether a request with this bearer token may go on.
-    async fn authorise(&self, token: Option<&str>) -> Result<(), Refusal>;
+    /// Whether the bearer of this token may read.
+    async fn may_read(&self, token: Option<&str>) -> Result<(), Refusal>;
+
+    /// Whether this is a good token at all, whatever its bearer may do.
+    async fn knows(&self, token: Option<&str>) -> Result<(), Refusal>;
+
+    /// Whether the bearer may stop releases of an app; `None`: of any, where it is not clear which is meant. Says who the
+    /// bearer is, as far as the token tells.
+    async fn may_brake(&self, token: Option<&str>, app: Option<Owned<'_>>)
+    -> Result<Option<String>, Refusal>;
+}
+
+/// An app, and who publishes it.
+#[derive(Debug, Clone, Copy)]
+pub struct Owned<'a> {
+    /// The app.
+    pub app: &'a AppId,
+    /// The Repository that owns it: `namespace/name` in a cluster. None: nobody ever published it.
+    pub owner: Option<&'a str>,
 }
 
 /// Why a request may not go on; each holds what to do.
@@ -28,17 +46,24 @@ pub enum Refusal {
 
 impl Refusal {
     pub(super) fn into_response(self) -> Response {
-        let (status, code, message) = match self {
-            Self::Unauthenticated(message) => (StatusCode::UNAUTHORIZED, "unauthorized", message),
-            Self::Forbidden(message) => (StatusCode::FORBIDDEN, "forbidden", message),
-            Self::Unavailable(message) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", message),
-        };
-        let mut response = ApiError::new(status, code, message).into_response();
-        if status == StatusCode::UNAUTHORIZED {
+        let unauthenticated = matches!(self, Self::Unauthenticated(_));
+        let mut response = ApiError::from(self).into_response();
+        if unauthenticated {
             let challenge = HeaderValue::from_static("Bearer realm=\"sluice\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let (status, code, message) = match refusal {
+            Refusal::Unauthenticated(message) => (StatusCode::UNAUTHORIZED, "unauthorized", message),
+            Refusal::Forbidden(message) => (StatusCode::FORBIDDEN, "forbidden", message),
+            Refusal::Unavailable(message) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", message),
+        };
+        Self::new(status, code, message)
     }
 }
 

@@ -10,11 +10,17 @@ use axum::{
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sluice_core::brake::{AimError, Brake, Devices, Known, Scope, Wanted, aim};
-use sluice_store::control::BrakeWatch;
+use sluice_core::{
+    brake::{Aim, AimError, Brake, Devices, Known, Scope, Wanted, aim},
+    ids::AppId,
+};
+use sluice_store::control::{BrakeWatch, ControlError};
 use utoipa::ToSchema;
 
-use super::{Admin, ApiError};
+use super::{
+    Admin, ApiError,
+    authorise::{Owned, bearer},
+};
 use crate::{body, views::Views};
 
 /// Bytes of a request.
@@ -33,7 +39,7 @@ pub(super) struct BrakeRequest {
     /// `Return` (the default) or `Keep`: what becomes of the devices that run it.
     #[schema(value_type = Option<String>)]
     devices: Option<Devices>,
-    /// Who wants it.
+    /// Who wants it, as they say. What the token tells of its bearer stands before it.
     by: String,
     /// Why.
     reason: String,
@@ -91,6 +97,7 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Response {
         (status = 200, description = "The brake, which is in force", body = BrakeView),
         (status = 400, description = "What is to be stopped is not clear", body = ApiError),
         (status = 401, description = "No token, or a wrong one", body = ApiError),
+        (status = 403, description = "A token of somebody who may not stop releases of this app", body = ApiError),
         (status = 404, description = "No such app, channel or release", body = ApiError),
         (status = 501, description = "Changes are not made through this server", body = ApiError),
         (status = 503, description = "The bundle store does not take it", body = ApiError),
@@ -98,49 +105,98 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Response {
     security(("token" = []))
 )]
 pub(super) async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
+    let token = bearer(request.headers()).map(str::to_owned);
     let body = match body::read(request.into_body(), MOST, Duration::from_secs(10)).await {
         Ok(body) => body,
         Err(error) => return error.into_response(),
     };
-    let views = &admin.device.views;
-    let Some(watch) = &views.braking else {
+    let Some(watch) = &admin.device.views.braking else {
         let message =
             "changes are not made through this server; `sluice brake --store` writes to its bundle store";
         return ApiError::new(StatusCode::NOT_IMPLEMENTED, "read_only", message).into_response();
     };
-    match brake(views, watch, &body).await {
+    match brake(&admin, watch, token.as_deref(), &body).await {
         Ok(brake) => Json(brake).into_response(),
         Err(error) => error.into_response(),
     }
 }
 
-async fn brake(views: &Views, watch: &BrakeWatch, body: &[u8]) -> Result<BrakeView, ApiError> {
+async fn brake(
+    admin: &Admin,
+    watch: &BrakeWatch,
+    token: Option<&str>,
+    body: &[u8],
+) -> Result<BrakeView, ApiError> {
     let bad = |message: String| ApiError::new(StatusCode::BAD_REQUEST, "invalid_request", message);
+    let away = |error: ControlError| {
+        let message = format!("the brake is not in force: {error}");
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", message)
+    };
     let request: BrakeRequest = serde_json::from_slice(body).map_err(|error| bad(error.to_string()))?;
+    let views = &admin.device.views;
+    let aimed = aimed(views, watch, &request).await.map_err(away)?;
+    // What there is, is told only to those who may stop it.
+    let app = match &aimed {
+        Ok(aim) => Some(aim.app.clone()),
+        Err(_) => request.named(),
+    };
+    let owner = match &app {
+        Some(app) => watch.owner(app).await.map_err(away)?,
+        None => None,
+    };
+    let owned = app.as_ref().map(|app| Owned { app, owner: owner.as_deref() });
+    let people = admin.people.as_ref();
+    let people =
+        people.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is no API"))?;
+    let who = people.may_brake(token, owned).await?;
+    let aim = aimed.map_err(|error| not_clear(&error))?;
     if request.reason.trim().is_empty() {
         return Err(bad("`reason` is missing: say why, for those who have to mend it".into()));
     }
-    let aim = {
-        let (snapshot, status) = (views.snapshot.load_full(), views.status.load_full());
-        let channels = status.channels.iter();
-        let known: Vec<Known<'_>> =
-            channels.map(|c| Known { object: &c.name, app: &c.app, channel: &c.channel }).collect();
-        let wanted = Wanted {
-            app: request.app.as_deref(),
-            channel: request.channel.as_deref(),
-            release: request.release.as_deref(),
-            devices: request.devices.unwrap_or_default(),
-        };
-        aim(&snapshot, &known, &wanted).map_err(|error| not_clear(&error))?
-    };
     let never = format!("no bundle of {} was ever published as {}", aim.app, aim.release);
-    let by = if request.by.trim().is_empty() { "somebody with the admin token" } else { &request.by };
-    let braked = watch.stop(aim, by, &request.reason, Timestamp::now()).await.map_err(|error| {
-        let message = format!("the brake is not in force: {error}");
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", message)
-    })?;
+    let by = by(who, request.by.trim());
+    let braked = watch.stop(aim, &by, &request.reason, Timestamp::now()).await.map_err(away)?;
     let braked = braked.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "no_release", never))?;
     Ok(view(views, &braked.brake, Some(braked.fresh)))
+}
+
+/// What the request means, by the names that this process knows; by those of the records where another one leads.
+async fn aimed(
+    views: &Views,
+    watch: &BrakeWatch,
+    request: &BrakeRequest,
+) -> Result<Result<Aim, AimError>, ControlError> {
+    let (snapshot, status) = (views.snapshot.load_full(), views.status.load_full());
+    let recorded = if status.channels.is_empty() { watch.channels().await? } else { Vec::new() };
+    let channels = status.channels.iter();
+    let shown = channels.map(|c| Known { object: &c.name, app: &c.app, channel: &c.channel });
+    let recorded = recorded.iter().map(|(object, app, channel)| Known { object, app, channel });
+    let known: Vec<Known<'_>> = shown.chain(recorded).collect();
+    let wanted = Wanted {
+        app: request.app.as_deref(),
+        channel: request.channel.as_deref(),
+        release: request.release.as_deref(),
+        devices: request.devices.unwrap_or_default(),
+    };
+    Ok(aim(&snapshot, &known, &wanted))
+}
+
+impl BrakeRequest {
+    /// The app that it names, whether there is one or not.
+    fn named(&self) -> Option<AppId> {
+        let within = || Some(self.channel.as_deref()?.split_once('/')?.0);
+        self.app.as_deref().or_else(within)?.parse().ok()
+    }
+}
+
+/// Who stops it: what the token proves, and beside it what the request says.
+fn by(who: Option<String>, said: &str) -> String {
+    match (who, said) {
+        (Some(who), "") => who,
+        (Some(who), said) => format!("{who} for {said}"),
+        (None, "") => "somebody with the admin token".to_owned(),
+        (None, said) => said.to_owned(),
+    }
 }
 
 fn not_clear(error: &AimError) -> ApiError {

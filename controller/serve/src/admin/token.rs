@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::authorise::{Authorise, Refusal};
+use super::authorise::{Authorise, Owned, Refusal};
 
 /// A token, kept as its hash: two hashes are compared in constant time whatever the lengths of what they are of, and
 /// nothing can print the token.
@@ -42,7 +42,11 @@ impl Token {
 
 #[async_trait]
 impl Authorise for Token {
-    async fn authorise(&self, token: Option<&str>) -> Result<(), Refusal> {
+    async fn may_read(&self, token: Option<&str>) -> Result<(), Refusal> {
+        self.knows(token).await
+    }
+
+    async fn knows(&self, token: Option<&str>) -> Result<(), Refusal> {
         if token.is_some_and(|given| self.is(given)) {
             return Ok(());
         }
@@ -51,6 +55,10 @@ impl Authorise for Token {
              its data directory"
                 .into(),
         ))
+    }
+
+    async fn may_brake(&self, token: Option<&str>, _: Option<Owned<'_>>) -> Result<Option<String>, Refusal> {
+        self.knows(token).await.map(|()| None)
     }
 }
 

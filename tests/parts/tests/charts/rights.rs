@@ -83,7 +83,7 @@ fn the_reader_is_made_where_it_can_be_used() {
     let made = |values: Values| {
         let objects = render(&values);
         let names = objects.iter().filter_map(|object| object["metadata"]["name"].as_str());
-        names.filter(|name| name.ends_with("reader") || name.ends_with("-person")).count()
+        names.filter(|name| name.ends_with("reader") || *name == "sluice-person").count()
     };
     assert_eq!(made(Values::new()), 4, "nobody is bound by default");
     assert_eq!(made(Values::new().fixture("everything.yaml")), 5);
@@ -98,6 +98,29 @@ fn the_reader_is_made_where_it_can_be_used() {
 }
 
 #[test]
+fn the_braker_is_made_where_it_can_be_used_and_may_do_nothing_else() {
+    let made = |values: Values| {
+        let objects = render(&values);
+        let names = objects.iter().filter_map(|object| object["metadata"]["name"].as_str());
+        names.filter(|name| name.ends_with("braker") || name.ends_with("-braking-person")).count()
+    };
+    assert_eq!(made(Values::new()), 4, "nobody is bound by default");
+    let bound =
+        |values: Values| values.set("braker.subjects[0].kind=Group").set("braker.subjects[0].name=on-call");
+    assert_eq!(made(bound(Values::new())), 5);
+    for without in ["braker.create=false", "rbac.create=false", "rbac.reviews=false"] {
+        assert_eq!(made(bound(Values::new()).set(without)), 0, "{without}");
+    }
+    let objects = render(&Values::new());
+    let role = object(&objects, "ClusterRole", "sluice.sluice-system.braker");
+    assert_eq!(rights(&role["rules"]), BTreeSet::from(["create sluice.dev/brakes".to_owned()]));
+    for (part, may) in [("view", false), ("edit", false), ("admin", true)] {
+        let role = object(&objects, "ClusterRole", &format!("sluice.sluice-system.{part}"));
+        assert_eq!(rights(&role["rules"]).contains("create sluice.dev/brakes"), may, "{part}");
+    }
+}
+
+#[test]
 fn each_role_of_the_program_is_bound_to_the_operator_alone() {
     for (set, values) in sets() {
         let objects = render(&values);
@@ -105,7 +128,7 @@ fn each_role_of_the_program_is_bound_to_the_operator_alone() {
         let mut bound = 0;
         let people = |binding: &Value| {
             let name = binding["metadata"]["name"].as_str().unwrap();
-            name.ends_with("reader") || name.ends_with("-person")
+            name.ends_with("reader") || name.ends_with("braker") || name.ends_with("-person")
         };
         for binding in bindings.filter(|binding| binding["subjects"].is_array() && !people(binding)) {
             bound += 1;

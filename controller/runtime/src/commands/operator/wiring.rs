@@ -56,8 +56,8 @@ pub(crate) async fn operate(config: OperatorConfig, stop: CancellationToken) -> 
     let mut views = Views {
         snapshot: snapshot.clone(),
         brakes: brakes.brakes().clone(),
-        // In a cluster changes are made as its resources, and in an emergency in the store.
-        braking: None,
+        // The one change that is no resource of the cluster: any replica may brake, also one that does not lead.
+        braking: Some(brakes.clone()),
         status: status.clone(),
         devices: Arc::new(fleet.clone()),
         fleet: None,

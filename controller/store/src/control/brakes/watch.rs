@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use sluice_core::{
     brake::{Aim, BrakeIndex, Brakes},
     digest::Digest,
-    ids::{AppId, Version},
+    ids::{AppId, ChannelName, Version},
 };
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -111,10 +111,7 @@ impl BrakeWatch {
 
     /// Stops a bundle, in this process at once and everywhere within a second.
     pub async fn brake(&self, wanted: NewBrake) -> Result<Braked, ControlError> {
-        let store = {
-            let mut turn = self.turn.lock().await;
-            turn.store(&self.objects).await?.clone()
-        };
+        let store = self.store().await?;
         let braked = store.brake(wanted).await?;
         self.take(&braked.index);
         let brake = &braked.brake;
@@ -144,14 +141,31 @@ impl BrakeWatch {
         self.brake(wanted).await.map(Some)
     }
 
+    /// Who owns an app; nobody before it was ever published.
+    pub async fn owner(&self, app: &AppId) -> Result<Option<String>, ControlError> {
+        Ok(self.store().await?.record(app).await?.map(|record| record.owner))
+    }
+
+    /// Every channel with the name of its object, from the records of the apps: for whoever has no status to read them in.
+    pub async fn channels(&self) -> Result<Vec<(String, AppId, ChannelName)>, ControlError> {
+        let store = self.store().await?;
+        let mut channels = Vec::new();
+        for app in store.apps().await? {
+            // A record that cannot be read is no reason not to stop what is named otherwise.
+            let Ok(Some(record)) = store.record(&app).await else { continue };
+            channels.extend(record.channels.into_iter().map(|(name, known)| (known.name, app.clone(), name)));
+        }
+        Ok(channels)
+    }
+
     /// The bundle that a version of an app was ever bound to, also when the app offers it no more.
     async fn bound(&self, app: &AppId, version: &Version) -> Result<Option<Digest>, ControlError> {
-        let store = {
-            let mut turn = self.turn.lock().await;
-            turn.store(&self.objects).await?.clone()
-        };
-        let record = store.record(app).await?;
+        let record = self.store().await?.record(app).await?;
         Ok(record.and_then(|record| Some(record.versions.get(version)?.digest)))
+    }
+
+    async fn store(&self) -> Result<BundleStore, ControlError> {
+        Ok(self.turn.lock().await.store(&self.objects).await?.clone())
     }
 
     async fn compare(&self) -> Result<(), ControlError> {
