@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{APP, World, phone, sluice};
+use crate::support::{APP, World, phone, sha256, sluice, try_send};
 
 #[test]
 fn a_brake_is_in_force_within_a_second_and_returns_devices() {
@@ -25,6 +25,58 @@ fn a_brake_is_in_force_within_a_second_and_returns_devices() {
     let again = server.ask("brake", &["shop-production", "--reason", "still", "--by", "otto"]).exits(0);
     assert!(again.out.contains("was stopped before"), "{again:?}");
     assert!((server.metric("sluice_brakes") - 1.0).abs() < f64::EPSILON);
+}
+
+/// A token for CI and for bots: it stops its own app, and there is nothing else that it does.
+#[test]
+fn a_brake_token_stops_its_app_and_does_nothing_else() {
+    let world = World::shop();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (ours, theirs) = ("a-secret-of-the-pipeline", "another-secret-of-theirs");
+    let hash = sha256(ours.as_bytes());
+    let tokens = format!("# of CI\n{APP} ci sha256:{hash}\ncom.example.bank bank-ci {theirs}\n");
+    let server = world.serve_with(&["--brake-tokens-file", &file("tokens", &tokens)]);
+    let fresh = phone(1);
+    fresh.awaits(&server, "1.1.0");
+    let url = std::fs::read_to_string(server.data().join("admin-url")).unwrap();
+    let stop = |token: &str, more: &[&str]| {
+        let path = file("token", token);
+        let way =
+            ["--reason", "error rate", "--by", "job 7", "--admin-url", url.trim(), "--token-file", &path];
+        sluice(["brake"].iter().chain(more).chain(&way).copied())
+    };
+    let refused = stop(theirs, &["production", "--app", APP]).exits(2);
+    assert!(
+        refused.err.contains("403") && refused.err.contains("com.example.bank, and nothing else"),
+        "{refused:?}"
+    );
+    stop("a-secret-of-the-pipelinf", &["production", "--app", APP]).exits(2);
+    let path = file("token", ours);
+    for read in [&["status"][..], &["brake", "list"], &["decisions", "--app", APP]] {
+        let refused =
+            sluice(read.iter().chain(&["--admin-url", url.trim(), "--token-file", &path]).copied()).exits(2);
+        assert!(refused.err.contains("403"), "{read:?} {refused:?}");
+    }
+    assert_eq!(fresh.asks(&server)["version"], "1.1.0");
+
+    stop(ours, &["production", "--app", APP]).exits(0);
+    assert_eq!(fresh.asks(&server)["error"], "no_new_version_available");
+    let list = server.ask("brake", &["list"]);
+    assert!(list.out.contains("by ci for job 7: error rate"), "{list:?}");
+    // What is stopped stays stopped.
+    let admin = url.trim().strip_prefix("http://").unwrap().parse().unwrap();
+    let authorization = format!("Bearer {ours}");
+    let lift =
+        try_send(admin, "DELETE", "/api/v1/brakes", &[("authorization", &authorization)], b"").unwrap();
+    assert_eq!(lift.status, 405);
+    assert_eq!(fresh.asks(&server)["error"], "no_new_version_available");
+    let log = server.log();
+    assert!(!log.contains(ours) && !log.contains(theirs), "{log}");
 }
 
 /// Break glass: no server is asked, only the store is written to.

@@ -18,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use sluice_notify::{Form, Target};
+use sluice_serve::admin::BrakeToken;
 
 use crate::{args::ServeArgs, telemetry::Format};
 
@@ -40,6 +41,8 @@ pub(crate) struct ServeConfig {
     pub(crate) download_url: Option<Url>,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) hook_secrets: Vec<SecretString>,
+    /// Who may stop releases of one app and do nothing else.
+    pub(crate) brake_tokens: Vec<BrakeToken>,
     /// Who is told what becomes of rollouts.
     pub(crate) notify: Option<sluice_notify::Target>,
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
@@ -128,7 +131,7 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
     if let Some(path) = args.config.take() {
         let file = check.keep("config", read_file::<ServeArgs>(&path)).unwrap_or_default();
         fill!(ServeArgs args, file: repository branch tag semver commit path data poll write apps listen admin_listen public_url
-            download_url trusted_proxies hook_secret_file notify_url notify_secret_file notify_form tls_cert_file tls_key_file max_connections git_username
+            download_url trusted_proxies hook_secret_file brake_tokens_file notify_url notify_secret_file notify_form tls_cert_file tls_key_file max_connections git_username
             git_password_file git_ssh_key_file git_known_hosts_file git_ca_file git_proxy allow_private_sources log
             log_format);
     }
@@ -174,6 +177,10 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
     if args.hook_secret_file.is_some() && hook_secrets.is_empty() && check.0.is_empty() {
         check.wrong("hook-secret-file", "the file holds no secret");
     }
+    let brake_tokens = check
+        .read("brake-tokens-file", args.brake_tokens_file.as_deref())
+        .and_then(|text| check.keep("brake-tokens-file", BrakeToken::read_all(&text)))
+        .unwrap_or_default();
     let notify = notify(&args, &mut check);
     let tls = tls(args.tls_cert_file, args.tls_key_file, &mut check);
     let max_connections = connections(args.max_connections.as_deref(), &mut check);
@@ -199,6 +206,7 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
             download_url,
             trusted_proxies,
             hook_secrets,
+            brake_tokens,
             notify,
             tls,
             max_connections: max_connections?,

@@ -23,7 +23,7 @@ use sluice_engine::{BundlePolicy, Committed, Engine, Folder, Parts, Settings, la
 use sluice_notify::Teller;
 use sluice_repo::{Access, CommitId, Launch, Mirrors, Reader, Source, SourceSettings, hooks};
 use sluice_serve::{
-    admin::{Admin, Token},
+    admin::{Admin, Token, Tokens},
     device::{DeviceServer, DeviceSettings},
     hooks::{Hook, Verdict},
     listener::{self, Limits},
@@ -122,7 +122,8 @@ pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> a
     settings.trusted_proxies = TrustedProxies::new(config.trusted_proxies.iter().copied());
     settings.hooks = hook(&config, parts.look.clone());
     let device = DeviceServer::new(views.clone(), Metrics::new(&views), settings);
-    let admin = Admin::new(device.clone(), token(data.path())?, stop.clone());
+    let tokens = Tokens::new(token(data.path())?, std::mem::take(&mut config.brake_tokens));
+    let admin = Admin::new(device.clone(), tokens, stop.clone());
     let admin_url = format!("http://{}", admin_listener.local_addr()?);
     if let Err(error) = write_private(&data.path().join(URL_FILE), &admin_url) {
         tracing::warn!(%error, "commands on this machine have to be told the admin address by --admin-url");

@@ -27,12 +27,14 @@ mod explain;
 mod openapi;
 mod ready;
 mod token;
+mod tokens;
 
 pub use authorise::{Authorise, Owned, Refusal};
 pub use brakes::BrakeView;
 pub use openapi::document as openapi;
 pub use ready::Readiness;
-pub use token::{Token, WeakToken};
+pub use token::{InvalidHash, Token, WeakToken};
+pub use tokens::{BrakeToken, InvalidBrakeToken, Tokens, WrongBrakeToken};
 
 use crate::device::DeviceServer;
 

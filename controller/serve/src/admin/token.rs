@@ -15,11 +15,16 @@ pub struct Token([u8; 32]);
 
 /// A token that could be guessed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the admin token has {length} characters, at least {} are needed", Token::LEAST)]
+#[error("a token has {length} characters, at least {} are needed", Token::LEAST)]
 pub struct WeakToken {
     /// How many it has.
     pub length: usize,
 }
+
+/// Not the hash of a token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("after `sha256:` the 64 hexadecimal digits of SHA-256 over the token are expected")]
+pub struct InvalidHash;
 
 impl Token {
     /// Fewer characters could be guessed.
@@ -34,7 +39,13 @@ impl Token {
         Ok(Self(Sha256::digest(text).into()))
     }
 
-    fn is(&self, given: &str) -> bool {
+    /// Takes the hash of a token: SHA-256 over its characters, in hexadecimal.
+    pub fn hashed(hash: &str) -> Result<Self, InvalidHash> {
+        let bytes = hex::decode(hash).ok().and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or(InvalidHash)
+    }
+
+    pub(super) fn is(&self, given: &str) -> bool {
         let given: [u8; 32] = Sha256::digest(given).into();
         given.ct_eq(&self.0).into()
     }
