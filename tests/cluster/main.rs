@@ -3,6 +3,7 @@
 
 mod applying;
 mod demo;
+mod events;
 mod external;
 mod faults;
 mod leadership;

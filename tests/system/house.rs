@@ -19,7 +19,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sluice-engine", &["sluice-core", "sluice-manifest", "sluice-bundle", "sluice-repo", "sluice-store"]),
     (
         "sluice-kube",
-        &["sluice-core", "sluice-crds", "sluice-manifest", "sluice-repo", "sluice-store", "sluice-engine"],
+        &[
+            "sluice-core",
+            "sluice-crds",
+            "sluice-manifest",
+            "sluice-repo",
+            "sluice-store",
+            "sluice-engine",
+            "sluice-notify",
+        ],
     ),
     ("sluice-serve", &["sluice-core", "sluice-repo", "sluice-store", "sluice-engine"]),
     ("sluice-simulate", &["sluice-core"]),

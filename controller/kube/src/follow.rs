@@ -17,6 +17,7 @@ use sluice_crds::{
     repository::{Apply, TakeOver},
 };
 use sluice_engine::{Engine, EngineError, Parts, Resources, Settings, last_commit};
+use sluice_notify::Teller;
 use sluice_repo::{Source, SourceSettings};
 use sluice_store::control::ControlError;
 use tokio::{
@@ -27,6 +28,7 @@ use tokio::{
 use crate::{
     access::Secrets,
     adopted::{Adopted, Herald},
+    announcer::Announcer,
     applied::Applied,
     cache::{lock, requested_at},
     credentials::CredentialsError,
@@ -96,6 +98,8 @@ struct Running {
     look: Arc<Notify>,
     adopted: Option<Arc<Adopted>>,
     secrets: Secrets,
+    /// Ends with it.
+    _announcing: AbortOnDrop,
 }
 
 impl Follow {
@@ -220,6 +224,10 @@ impl Follow {
                 (Arc::clone(&adopted) as Arc<dyn Resources>, Some(adopted))
             }
         };
+        let decided = Arc::new(Notify::new());
+        let space = shared.cache.namespace(&namespace);
+        let announcer = Announcer::new(shared.client.clone(), space, &namespace, &shared.identity);
+        let teller = Teller::new(Arc::clone(store), self.epoch, owner, announcer, Arc::clone(&decided));
         let parts = Parts {
             source: Arc::clone(&source),
             resources,
@@ -230,7 +238,7 @@ impl Follow {
             snapshot: Arc::clone(&shared.snapshot),
             status: Arc::new(ArcSwap::from_pointee(Status::default())),
             look: Arc::clone(&look),
-            decided: Arc::new(Notify::new()),
+            decided,
         };
         let settings = Settings {
             owner: following.owner.clone(),
@@ -239,7 +247,9 @@ impl Follow {
             bundles: shared.bundles.clone(),
         };
         let engine = Engine::open(settings, parts).await?;
-        Ok((engine, reporter, Running { source, look, adopted, secrets }))
+        let announcing = tokio::spawn(teller.run());
+        let announcing = AbortOnDrop(announcing.abort_handle());
+        Ok((engine, reporter, Running { source, look, adopted, secrets, _announcing: announcing }))
     }
 
     /// Moves apps here that the platform team says move here. Not those that the other one is to take from here: each
@@ -275,7 +285,7 @@ impl Follow {
 
     /// The Repository's own affairs while its engine runs: requests, confirmations, Secrets, status.
     async fn attend(&mut self, object: &Arc<Repository>, reporter: &Reporter, running: Running) -> Ended {
-        let Running { source, look, adopted, mut secrets } = running;
+        let Running { source, look, adopted, mut secrets, _announcing } = running;
         let mut said = reporter.status();
         let name = name(object);
         let mut next_secrets = Instant::now() + SECRETS;
@@ -433,7 +443,7 @@ fn reference(object: &Repository) -> ObjectReference {
 }
 
 /// Ends a task with its owner.
-struct AbortOnDrop(tokio::task::AbortHandle);
+pub(crate) struct AbortOnDrop(pub(crate) tokio::task::AbortHandle);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {

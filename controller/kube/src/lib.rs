@@ -5,6 +5,7 @@
 
 mod access;
 mod adopted;
+mod announcer;
 mod applied;
 mod by_object;
 mod cache;

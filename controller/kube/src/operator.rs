@@ -91,6 +91,8 @@ pub(crate) struct Shared {
     pub(crate) cache: Arc<Cache>,
     pub(crate) repositories: Arc<Repositories>,
     pub(crate) recorder: Recorder,
+    /// Name of this replica.
+    pub(crate) identity: String,
     pub(crate) store: Arc<BundleStore>,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) brakes: Arc<BrakeWatch>,
@@ -309,6 +311,7 @@ async fn term(parts: &OperatorParts, health: &Health) {
         cache: Arc::clone(&health.0.cache),
         repositories: Arc::clone(&health.0.repositories),
         recorder: Recorder::new(parts.client.clone(), reporter),
+        identity: parts.lease.identity.clone(),
         store: Arc::clone(&parts.store),
         fleet,
         brakes: Arc::clone(&parts.brakes),

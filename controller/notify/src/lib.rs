@@ -1,4 +1,5 @@
-//! Tells somebody outside what became of rollouts: one signed request for each row of the decision log.
+//! Tells what became of rollouts, row by row of the decision log: to an address outside, by one signed request each, or to
+//! whoever else listens.
 //!
 //! What was told is remembered in the bundle store, so that a restart tells nothing twice that was answered, and an
 //! address that is away for an hour is told everything afterwards, in order.
@@ -10,4 +11,4 @@ mod teller;
 
 pub use message::Form;
 pub use target::{InvalidSecret, Target};
-pub use teller::Teller;
+pub use teller::{Decided, Listener, Teller, Undelivered};

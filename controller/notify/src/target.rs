@@ -9,7 +9,11 @@ use secrecy::{ExposeSecret as _, SecretSlice};
 use serde_json::Value;
 use url::Url;
 
-use crate::{message::Form, signature::sign};
+use crate::{
+    message::Form,
+    signature::sign,
+    teller::{Decided, Listener, Undelivered},
+};
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -42,17 +46,6 @@ pub enum InvalidSecret {
     Base64,
 }
 
-/// Why a message did not arrive.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Undelivered {
-    /// It may arrive later.
-    #[error("{0}")]
-    Later(String),
-    /// It will never: the other side does not take it.
-    #[error("the address answers {0}")]
-    Never(StatusCode),
-}
-
 impl Target {
     /// An address, with the secret that messages are signed with: `whsec_` and base64, or plain text.
     pub fn new(url: Url, secret: Option<&str>, form: Form) -> Result<Self, InvalidSecret> {
@@ -76,7 +69,7 @@ impl Target {
     }
 
     /// Sends one message.
-    pub(crate) async fn send(&self, id: &str, message: &Value, now: Timestamp) -> Result<(), Undelivered> {
+    async fn send(&self, id: &str, message: &Value, now: Timestamp) -> Result<(), Undelivered> {
         let body = message.to_string();
         let mut request = self
             .http
@@ -100,8 +93,20 @@ impl Target {
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND) => {
                 Err(Undelivered::Later(format!("the address answers {status}; is it the right one?")))
             }
-            status if status.is_client_error() => Err(Undelivered::Never(status)),
+            status if status.is_client_error() => {
+                Err(Undelivered::Never(format!("the address answers {status}")))
+            }
             status => Err(Undelivered::Later(format!("the address answers {status}"))),
         }
+    }
+}
+
+impl Listener for Target {
+    const MEMORY: &'static str = "notified";
+
+    async fn hear(&self, decided: &Decided<'_>) -> Result<(), Undelivered> {
+        let Decided { installation, page, index: _, row, record: _, id } = decided;
+        let message = self.form.message(installation, page, row, id);
+        self.send(id, &message, Timestamp::now()).await
     }
 }

@@ -11,12 +11,13 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use sluice_core::{
     channel::Target as Runs,
-    decisions::{Kind, Row, Transition},
+    decisions::{Kind, Transition},
 };
 use sluice_store::objects::Directory;
 
 use super::*;
-use crate::Form;
+use crate::{Form, Target};
+use jiff::Timestamp;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -65,7 +66,7 @@ impl World {
         Self { _folder: folder, store, heard, url, app }
     }
 
-    fn teller(&self, form: Form) -> Teller {
+    fn teller(&self, form: Form) -> Teller<Target> {
         let target = Target::new(self.url.clone(), Some(SECRET), form).unwrap();
         Teller::new(Arc::clone(&self.store), 0, "team/shop", target, Arc::default())
     }
