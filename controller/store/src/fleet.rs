@@ -12,6 +12,7 @@
 //! Whatever slips through changes nothing, because an outcome is the first of its kind per device and version.
 
 mod active;
+mod acts;
 mod apply;
 mod counters;
 mod damaged;
@@ -56,6 +57,18 @@ use sluice_core::{
 };
 use tokio::sync::oneshot;
 
+pub use self::{
+    acts::{ActKind, ActView, Author},
+    error::FleetError,
+    ingest::{Choice, Noted, OfferMade, Reported, Segment},
+    place::{FleetUrl, InvalidFleetUrl},
+    subject::{EventView, Export, Happening, OverrideView, Subject},
+    trials::{EnrolmentView, HORIZON_SECONDS, LevelView, RolloutView, Trial},
+    types::{
+        Accepted, ActiveDevices, CheckIn, Declared, DeviceView, Enrolling, Figures, LastOffer, Limits, Offer,
+        Offered, OutcomeCounts, OutcomeView, SESSION_SECONDS, network_prefix,
+    },
+};
 use self::{
     apply::Report,
     counters::Counters,
@@ -70,17 +83,6 @@ use self::{
     schema::Holder,
     trials::{Journals, Trials},
     writer::Writer,
-};
-pub use self::{
-    error::FleetError,
-    ingest::{Choice, Noted, OfferMade, Reported, Segment},
-    place::{FleetUrl, InvalidFleetUrl},
-    subject::{EventView, Export, Subject},
-    trials::{EnrolmentView, HORIZON_SECONDS, LevelView, RolloutView, Trial},
-    types::{
-        Accepted, ActiveDevices, CheckIn, Declared, DeviceView, Enrolling, Figures, LastOffer, Limits, Offer,
-        Offered, OutcomeCounts, OutcomeView, SESSION_SECONDS, network_prefix,
-    },
 };
 
 /// Tells the time in seconds since 1970.
@@ -309,14 +311,20 @@ impl Fleet {
     ) -> Result<(), FleetError> {
         let app = self.shared.registry.app_or_new(app).ok_or(FleetError::Busy)?;
         let key = Key { app: app.id, device };
-        let row = OverrideRow { key, chosen: Override { channel, by }, at: (self.shared.clock)(), expires };
-        self.ask(|reply| Job::Choose(row, reply)).await
+        let row = OverrideRow {
+            key,
+            chosen: Override { channel, by },
+            at: (self.shared.clock)(),
+            expires,
+            author: None,
+        };
+        self.ask(|reply| Job::Choose(row, None, reply)).await
     }
 
     /// Takes a device off its channel, durably. It may have been on none.
     pub async fn unset_channel(&self, app: &str, device: DeviceKey) -> Result<(), FleetError> {
         let Some(app) = self.shared.registry.app_id(app) else { return Ok(()) };
-        self.ask(|reply| Job::Unchoose(Key { app, device }, reply)).await
+        self.ask(|reply| Job::Unchoose(Key { app, device }, None, reply)).await
     }
 
     /// Says that everything is taken in that gateways gathered until `until`, in seconds since 1970. Once anybody said so,

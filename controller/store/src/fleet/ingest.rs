@@ -255,7 +255,7 @@ impl Fleet {
         for Choice { app, device, chosen, at, expires } in choices {
             let Some(app) = self.shared.registry.app_or_new(app.as_str()) else { continue };
             let key = Key { app: app.id, device };
-            let row = chosen.map(|chosen| OverrideRow { key, chosen, at, expires });
+            let row = chosen.map(|chosen| OverrideRow { key, chosen, at, expires, author: None });
             gathered.choices.push((key, row));
         }
         self.ask(|reply| Job::Ingest(Box::new(gathered), reply)).await

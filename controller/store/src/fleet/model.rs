@@ -7,7 +7,7 @@ use sluice_core::{
     outcome::Attempts,
 };
 
-use super::{hot::Key, types::SESSION_SECONDS};
+use super::{acts::Author, hot::Key, types::SESSION_SECONDS};
 
 /// How many gaps between sessions are kept.
 pub(crate) const MOST_GAPS: usize = 8;
@@ -123,6 +123,8 @@ pub(crate) struct OverrideRow {
     pub(crate) chosen: Override,
     pub(crate) at: i64,
     pub(crate) expires: Option<i64>,
+    /// Who chose it and why, when a person did.
+    pub(crate) author: Option<Author>,
 }
 
 /// The column `chosen_by`.

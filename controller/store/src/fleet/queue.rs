@@ -9,6 +9,7 @@ use std::{
 use tokio::sync::{Notify, oneshot};
 
 use super::{
+    acts::Act,
     apply::Report,
     error::FleetError,
     hot::Key,
@@ -43,9 +44,9 @@ pub(crate) enum Job {
     /// Reported events.
     Record(Vec<Report>, Reply<Vec<Accepted>>),
     /// A channel for one device.
-    Choose(OverrideRow, Reply<()>),
+    Choose(OverrideRow, Option<Act>, Reply<()>),
     /// No channel for one device.
-    Unchoose(Key, Reply<()>),
+    Unchoose(Key, Option<Act>, Reply<()>),
     /// A segment of a gateway; the answer is whether it was new.
     Ingest(Box<Gathered>, Reply<bool>),
     /// These segments cannot come again.
@@ -89,8 +90,8 @@ impl Job {
         // A caller that went away does not want the answer.
         match self {
             Self::Record(_, reply) => drop(reply.send(Err(error.clone()))),
-            Self::Choose(_, reply)
-            | Self::Unchoose(_, reply)
+            Self::Choose(_, _, reply)
+            | Self::Unchoose(_, _, reply)
             | Self::Forget(_, reply)
             | Self::EndRollout(_, reply)
             | Self::Flush(reply)

@@ -71,6 +71,7 @@ impl Cleanup {
         let failed = now - sluice_core::memory::FAILED_FOR_SECONDS;
         bite.removed += delete(connection, "DELETE FROM failed WHERE at <= $1", failed).await?;
         bite.removed += delete(connection, "DELETE FROM overrides WHERE expires <= $1", now).await?;
+        bite.removed += delete(connection, "DELETE FROM acts WHERE at <= $1", old).await?;
         // Usually forgotten when their object is removed; this is for those whose object somebody else removed.
         bite.removed += delete(connection, "DELETE FROM segments WHERE ingested <= $1", old_segments).await?;
         Ok(bite)

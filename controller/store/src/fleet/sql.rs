@@ -92,10 +92,10 @@ static FAILED: ListStatement = ListStatement {
 };
 
 static OVERRIDES: ListStatement = ListStatement {
-    head: "INSERT INTO overrides (app, device, channel, chosen_by, at, expires)",
-    columns: 6,
+    head: "INSERT INTO overrides (app, device, channel, chosen_by, at, expires, who, why)",
+    columns: 8,
     tail: "ON CONFLICT (app, device) DO UPDATE SET channel = excluded.channel, chosen_by = excluded.chosen_by, \
-           at = excluded.at, expires = excluded.expires",
+           at = excluded.at, expires = excluded.expires, who = excluded.who, why = excluded.why",
 };
 
 static FIND_SEGMENTS: ListStatement = ListStatement {
@@ -253,6 +253,8 @@ pub(crate) async fn write_overrides(connection: &mut Connection, rows: &[Overrid
     let write = OVERRIDES.write(connection, rows, |row, values| {
         bind_key(&row.key, values);
         values.add(row.chosen.channel.as_str()).add(chosen_by(row.chosen.by)).add(row.at).add(row.expires);
+        let author = row.author.as_ref();
+        values.add(author.map(|author| &*author.who)).add(author.map(|author| &*author.why));
     });
     write.await.map(drop)
 }

@@ -12,7 +12,8 @@ use sluice_core::{memory::DeviceMemory, request::DeviceKey};
 use super::{
     Fleet,
     active::Moves,
-    dialect::{Connection, ListStatement, Values},
+    acts::{Act, Author},
+    dialect::{Connection, ListStatement, Row, Values},
     error::FleetError,
     hash::keyed_hash,
     hot::Key,
@@ -23,6 +24,12 @@ use super::{
     trials::{self, EnrolmentView, Trials},
     types::DeviceView,
 };
+
+use timeline::timeline;
+
+mod timeline;
+
+pub use timeline::Happening;
 
 /// Whose data.
 #[derive(Clone, Copy)]
@@ -43,15 +50,38 @@ pub struct Export {
     pub device: String,
     /// The keyed hash of its custom id, in hexadecimal.
     pub custom_id: Option<String>,
-    /// What it is, and what became of versions on it.
+    /// What it is, and what became of versions on it; nothing of one that never asked.
     #[serde(flatten)]
-    pub about: DeviceView,
+    pub about: Option<DeviceView>,
     /// What decisions are told of it.
     pub remembered: Option<DeviceMemory>,
+    /// The channel that it was put on.
+    #[serde(rename = "override")]
+    pub chosen: Option<OverrideView>,
     /// The trials that it is or was in.
     pub enrolments: Vec<EnrolmentView>,
     /// What it reported.
     pub events: Vec<EventView>,
+    /// The same in order, in words.
+    pub timeline: Vec<Happening>,
+}
+
+/// The channel that a device was put on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OverrideView {
+    /// The channel.
+    pub channel: String,
+    /// `device` or `support`.
+    pub by: String,
+    /// Since when, in seconds since 1970.
+    pub at: i64,
+    /// Until when; nothing for one that does not end by itself.
+    pub expires: Option<i64>,
+    /// Who chose it, when a person did.
+    pub who: Option<String>,
+    /// Why.
+    pub why: Option<String>,
 }
 
 /// A report.
@@ -73,6 +103,7 @@ pub(crate) struct Erasure {
     keys: Vec<Key>,
     versions: Vec<(Key, String)>,
     events: Vec<EventId>,
+    act: Act,
 }
 
 static DELETE_FAILED: ListStatement =
@@ -102,7 +133,9 @@ impl Erasure {
         DELETE_OVERRIDES.write(connection, &self.keys, sql::bind_key).await?;
         let of_event = |id: &EventId, values: &mut Values| _ = values.add(id.slot).add(&id.hash[..]);
         sql::DELETE_EVENTS.write(connection, &self.events, of_event).await?;
-        sql::DELETE_DEVICES.write(connection, &self.keys, sql::bind_key).await
+        let devices = sql::DELETE_DEVICES.write(connection, &self.keys, sql::bind_key).await?;
+        self.act.write(connection, devices, now).await?;
+        Ok(devices)
     }
 
     pub(crate) fn keys(&self) -> &[Key] {
@@ -118,27 +151,37 @@ impl Fleet {
         let Some(known) = self.shared.registry.app(app) else { return Ok(Vec::new()) };
         let mut exports = Vec::new();
         for key in self.devices_of(&known, subject).await? {
-            let Some(about) = self.device(app, key.device).await? else { continue };
+            let about = self.device(app, key.device).await?;
+            let (events, remembered) = (self.events_of(&key).await?, self.shared.remembered.get(&key));
+            let chosen = self.chosen(&key).await?;
+            if about.is_none() && events.is_empty() && remembered.is_none() && chosen.is_none() {
+                continue;
+            }
             let mut connection = self.shared.readers.acquire().await?;
             let custom_id = sql::devices(&mut connection, &[key]).await?.remove(&key);
             let custom_id = custom_id.and_then(|row| row.about.custom_id).map(hex::encode);
             drop(connection);
+            let enrolments = self.enrolment(app, key.device).await?;
+            let events: Vec<_> = events.into_iter().map(|(_, event)| event).collect();
             exports.push(Export {
+                timeline: timeline(about.as_ref(), chosen.as_ref(), &enrolments, &events),
                 app: app.to_owned(),
                 device: hex::encode(key.device.as_bytes()),
                 custom_id,
-                remembered: about.memory.as_deref().cloned(),
+                remembered: remembered.as_deref().cloned(),
                 about,
-                enrolments: self.enrolment(app, key.device).await?,
-                events: self.events_of(&key).await?.into_iter().map(|(_, event)| event).collect(),
+                chosen,
+                enrolments,
+                events,
             });
         }
         Ok(exports)
     }
 
     /// Forgets a device, or every device with a custom id, durably, and returns how many there were. What journals of
-    /// rollouts hold of them stays: it names nobody. A device that asks again is a new one.
-    pub async fn erase(&self, app: &str, subject: Subject<'_>) -> Result<u64, FleetError> {
+    /// rollouts hold of them stays: it names nobody. A device that asks again is a new one. Who did it and why is recorded,
+    /// and not to whom.
+    pub async fn erase(&self, app: &str, subject: Subject<'_>, author: Author) -> Result<u64, FleetError> {
         let _one = self.long_questions.lock().await;
         self.flush().await?;
         let Some(known) = self.shared.registry.app(app) else { return Ok(0) };
@@ -150,7 +193,7 @@ impl Fleet {
         let named = known.versions();
         let of = |key: &Key| named.iter().map(|known| (*key, known.version.to_string())).collect::<Vec<_>>();
         let versions = keys.iter().flat_map(of).collect();
-        let erasure = Box::new(Erasure { keys, versions, events });
+        let erasure = Box::new(Erasure { keys, versions, events, act: Act::erase(known.id, author) });
         self.ask(|reply| Job::Erase(erasure, reply)).await
     }
 
@@ -165,11 +208,28 @@ impl Fleet {
         Ok(rows.iter().map(|row| sql::key_of(row, 0, 1)).collect::<Result<_, _>>()?)
     }
 
+    async fn chosen(&self, key: &Key) -> Result<Option<OverrideView>, FleetError> {
+        let chosen = "SELECT channel, chosen_by, at, expires, who, why FROM overrides \
+                      WHERE app = $1 AND device = $2";
+        let rows = self.shared.readers.fetch(chosen, |values| sql::bind_key(key, values)).await?;
+        let view = |row: &Row| {
+            Ok::<_, sqlx::Error>(OverrideView {
+                channel: row.try_get(0)?,
+                by: row.try_get(1)?,
+                at: row.try_get(2)?,
+                expires: row.try_get(3)?,
+                who: row.try_get(4)?,
+                why: row.try_get(5)?,
+            })
+        };
+        Ok(rows.first().map(view).transpose()?)
+    }
+
     async fn events_of(&self, key: &Key) -> Result<Vec<(EventId, EventView)>, FleetError> {
         let events = "SELECT slot, key, action, version, sent_at, received FROM events \
                       WHERE app = $1 AND device = $2 ORDER BY slot, key";
         let rows = self.shared.readers.fetch(events, |values| sql::bind_key(key, values)).await?;
-        let event = |row: &super::dialect::Row| {
+        let event = |row: &Row| {
             let id = EventId { slot: row.try_get(0)?, hash: sql::sixteen(row.try_get(1)?)? };
             let view = EventView {
                 action: row.try_get(2)?,

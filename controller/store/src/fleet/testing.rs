@@ -29,7 +29,10 @@ pub use self::{
     limits::{full_queues_refuse, old_rows_go},
     segments::{segments_count_once, segments_say_what_devices_said},
     sessions::{a_clock_that_goes_back, only_changes_are_written, what_is_remembered_of_devices},
-    subjects::{active_devices_are_counted, devices_are_exported_and_erased},
+    subjects::{
+        active_devices_are_counted, devices_are_exported_and_erased, nothing_is_left_of_an_erased_device,
+        support_puts_devices_on_channels,
+    },
     trials::{
         crowds_are_capped, devices_enrol_once, ended_rollouts_go, journals_tell_what_a_model_tells,
         reports_fail_enrolments, requests_show_launches, segments_enrol_once, silence_is_judged,

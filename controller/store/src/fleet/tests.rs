@@ -89,6 +89,7 @@ conformance!(
     ended_rollouts_go,
     full_queues_refuse,
     journals_tell_what_a_model_tells,
+    nothing_is_left_of_an_erased_device,
     odd_times,
     old_rows_go,
     only_changes_are_written,
@@ -100,6 +101,7 @@ conformance!(
     segments_say_what_devices_said,
     silence_is_judged,
     strangers_and_unknown_names,
+    support_puts_devices_on_channels,
     survives_a_restart,
     what_is_remembered_of_devices,
     what_success_is,
@@ -130,10 +132,10 @@ async fn formats_of_later_releases() {
     fleet.check_in(&check(1, hands.now(), "1.0.0", None));
     fleet.close().await.unwrap();
     // The next release added something that this one can live with.
-    set_meta(&file.path(), "UPDATE meta SET value = '4' WHERE name = 'schema'").await;
+    set_meta(&file.path(), "UPDATE meta SET value = '8' WHERE name = 'schema'").await;
     set_meta(&file.path(), "ALTER TABLE devices ADD COLUMN tomorrow TEXT").await;
     let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-                 VALUES (4, 'tomorrow', 1, x'00', 0)";
+                 VALUES (8, 'tomorrow', 1, x'00', 0)";
     set_meta(&file.path(), later).await;
     let fleet = Fleet::open(&file.path(), hands.clock()).await.unwrap();
     fleet.check_in(&check(1, hands.now(), "1.0.1", None));
@@ -141,12 +143,9 @@ async fn formats_of_later_releases() {
     assert_eq!(fleet.device(APP, device(1)).await.unwrap().unwrap().running, "1.0.1");
     fleet.close().await.unwrap();
     // A far newer one did not.
-    set_meta(&file.path(), "UPDATE meta SET value = '7' WHERE name IN ('schema', 'readable_by')").await;
+    set_meta(&file.path(), "UPDATE meta SET value = '9' WHERE name IN ('schema', 'readable_by')").await;
     let refused = Fleet::open(&file.path(), hands.clock()).await.unwrap_err();
-    assert!(
-        matches!(refused, FleetError::Newer { found: 7, readable_by: 7, understood: 3, .. }),
-        "{refused}"
-    );
+    assert!(matches!(refused, FleetError::Newer { found: 9, readable_by: 9, .. }), "{refused}");
     assert!(refused.to_string().contains("newer release"));
 }
 
@@ -161,11 +160,15 @@ async fn a_file_of_the_release_before() {
         fleet.check_in(&check);
     }
     fleet.close().await.unwrap();
-    for table in ["rollouts", "levels", "enrolments", "journal", "prefixes", "active"] {
+    for table in ["rollouts", "levels", "enrolments", "journal", "prefixes", "active", "acts"] {
         let drop: String = format!("DROP TABLE {table}");
         set_meta(&file.path(), drop.leak()).await;
     }
-    set_meta(&file.path(), "DELETE FROM _sqlx_migrations WHERE version = 3").await;
+    for column in ["who", "why"] {
+        let drop: String = format!("ALTER TABLE overrides DROP COLUMN {column}");
+        set_meta(&file.path(), drop.leak()).await;
+    }
+    set_meta(&file.path(), "DELETE FROM _sqlx_migrations WHERE version >= 3").await;
     set_meta(&file.path(), "UPDATE meta SET value = '2' WHERE name = 'schema'").await;
     let fleet = Fleet::open(&file.path(), hands.clock()).await.unwrap();
     let active = fleet.active_devices().await.unwrap();

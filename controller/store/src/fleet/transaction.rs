@@ -6,6 +6,7 @@ use sluice_core::memory::Failed;
 
 use super::{
     Shared,
+    acts::Act,
     apply::{Batch, Report},
     dialect::Connection,
     hot::{Contact, Key},
@@ -63,8 +64,14 @@ impl Done {
         let mut gathered = Vec::new();
         for job in jobs {
             match job {
-                Job::Choose(row, _) => self.choose(connection, &row.key, Some(row)).await?,
-                Job::Unchoose(key, _) => self.choose(connection, key, None).await?,
+                Job::Choose(row, act, _) => {
+                    self.choose(connection, &row.key, Some(row)).await?;
+                    note(connection, act.as_ref(), now).await?;
+                }
+                Job::Unchoose(key, act, _) => {
+                    self.choose(connection, key, None).await?;
+                    note(connection, act.as_ref(), now).await?;
+                }
                 Job::Ingest(segment, _) => {
                     let new = sql::admit_segment(connection, &segment.id, now).await?;
                     self.ingested.push(new);
@@ -85,6 +92,14 @@ impl Done {
             }
         }
         Ok(gathered)
+    }
+}
+
+/// Records what a person did to one device.
+async fn note(connection: &mut Connection, act: Option<&Act>, now: i64) -> Result<(), sqlx::Error> {
+    match act {
+        Some(act) => act.write(connection, 1, now).await,
+        None => Ok(()),
     }
 }
 

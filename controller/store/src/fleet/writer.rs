@@ -223,8 +223,8 @@ impl Writer {
                 Job::Record(_, reply) => drop(reply.send(Ok(accepted.next().unwrap_or_default()))),
                 Job::Ingest(_, reply) => drop(reply.send(Ok(ingested.next().unwrap_or_default()))),
                 Job::Erase(_, reply) => drop(reply.send(Ok(erased.next().unwrap_or_default()))),
-                Job::Choose(_, reply)
-                | Job::Unchoose(_, reply)
+                Job::Choose(_, _, reply)
+                | Job::Unchoose(_, _, reply)
                 | Job::Forget(_, reply)
                 | Job::EndRollout(_, reply)
                 | Job::Flush(reply) => drop(reply.send(Ok(()))),

@@ -6,11 +6,121 @@ use sluice_core::{
 };
 
 use super::{APP, Place, bundle, check, device, event, open, record, reopen};
-use crate::fleet::{CheckIn, Enrolling, Fleet, Subject};
+use crate::fleet::{ActKind, Author, CheckIn, Enrolling, Fleet, Subject, dialect::Connection};
 
 async fn active(fleet: &Fleet) -> Vec<(Option<String>, u64)> {
     fleet.flush().await.expect("flush");
     fleet.active_devices().await.expect("a count").into_iter().map(|a| (a.channel, a.devices)).collect()
+}
+
+fn author() -> Author {
+    Author::new("support", "they asked for it")
+}
+
+/// Tables that hold something of a device, whatever tables there are.
+async fn tables_of(fleet: &Fleet, n: u64) -> Vec<String> {
+    fleet.flush().await.expect("flush");
+    let mut connection = fleet.shared.readers.acquire().await.expect("a connection");
+    let all = match &connection {
+        Connection::Sqlite(_) => {
+            "SELECT m.name FROM sqlite_master AS m, pragma_table_info(m.name) AS c \
+             WHERE m.type = 'table' AND c.name = 'device' ORDER BY m.name"
+        }
+        Connection::Postgres(_) => {
+            "SELECT table_name::text FROM information_schema.columns \
+             WHERE table_schema = current_schema() AND column_name = 'device' ORDER BY table_name"
+        }
+    };
+    let mut found = Vec::new();
+    for row in connection.fetch(all, |_| {}).await.expect("the tables") {
+        let table: String = row.try_get(0).expect("a name");
+        let rows: &'static str = format!("SELECT COUNT(*) FROM {table} WHERE device = $1").leak();
+        let of = device(n);
+        let rows = connection.fetch(rows, |v| _ = v.add(&of.as_bytes()[..])).await.expect("a count");
+        if rows[0].try_get::<i64>(0).expect("a number") > 0 {
+            found.push(table);
+        }
+    }
+    found
+}
+
+/// After it is erased nothing of a device is in any table, and it may come back as a new one.
+pub async fn nothing_is_left_of_an_erased_device(place: &dyn Place) {
+    let (fleet, hands) = open(place).await;
+    let digest = bundle("2.0.0");
+    let comes = |n: u64| {
+        let trial = Enrolling {
+            channel: "production",
+            line: "*",
+            membership: Membership { serial: 1, level: 0, arm: Arm::Treatment },
+            candidate: "2.0.0",
+            started: hands.now() + 1,
+            prefix: Some(n),
+        };
+        let check = check(n, hands.now(), "1.0.0", Some(("2.0.0", &digest)));
+        fleet.check_in(&CheckIn { trial: Some(trial), ..check });
+    };
+    (0..2).for_each(comes);
+    for n in 0..2 {
+        let events = [event(n, "update_fail", Some("2.0.0"), None), event(n, "download_9", None, Some(7))];
+        record(&fleet, events.to_vec()).await;
+        let until = hands.now() + 3600;
+        let beta = "beta".parse().expect("a channel");
+        fleet.put_on_channel(APP, device(n), beta, until, author()).await.expect("it is put there");
+    }
+    let everywhere = ["devices", "enrolments", "events", "failed", "outcomes", "overrides"];
+    assert_eq!(tables_of(&fleet, 0).await, everywhere, "the test has a row of each table");
+    assert_eq!(fleet.erase(APP, Subject::Device(device(0)), author()).await.expect("it is erased"), 1);
+    assert_eq!(tables_of(&fleet, 0).await, [""; 0]);
+    assert_eq!(tables_of(&fleet, 1).await, everywhere, "its neighbour stays");
+    assert!(fleet.export(APP, Subject::Device(device(0))).await.expect("an export").is_empty());
+
+    hands.pass(100);
+    comes(0);
+    fleet.flush().await.expect("flush");
+    let back = fleet.device(APP, device(0)).await.expect("a view").expect("it is back");
+    assert_eq!((back.first_seen, back.sessions, back.outcomes.len()), (hands.now(), 1, 0));
+    let acts = fleet.acts(APP).await.expect("acts");
+    assert_eq!(
+        acts.iter().map(|act| act.kind).collect::<Vec<_>>(),
+        [ActKind::Erase, ActKind::Override, ActKind::Override]
+    );
+    assert_eq!((&*acts[0].who, &*acts[0].why, acts[0].devices), ("support", "they asked for it", 1));
+    hands.pass(401 * 24 * 3600);
+    fleet.clean_up().await.expect("clean-up");
+    assert_eq!(fleet.acts(APP).await.expect("acts"), []);
+}
+
+/// A channel that support chose is known with who chose it and why, and ends by itself.
+pub async fn support_puts_devices_on_channels(place: &dyn Place) {
+    let (fleet, hands) = open(place).await;
+    let until = hands.now() + 3600;
+    fleet.check_in(&check(1, hands.now(), "1.0.0", None));
+    let beta = || "beta".parse().expect("a channel");
+    let chosen = async |fleet: &Fleet| {
+        let mut all = fleet.export(APP, Subject::Device(device(1))).await.expect("an export");
+        all.pop().and_then(|export| export.chosen)
+    };
+    fleet.put_on_channel(APP, device(1), beta(), until, author()).await.expect("it is put there");
+    let memory = fleet.memory(APP, device(1)).expect("a memory");
+    assert!(memory.channel.as_ref().is_some_and(|chosen| chosen.by == OverrideBy::Support));
+    let view = chosen(&fleet).await.expect("a choice");
+    assert_eq!((view.who.as_deref(), view.expires), (Some("support"), Some(until)));
+    // What the device then chooses by itself is nobody else's.
+    fleet.set_channel(APP, device(1), beta(), OverrideBy::Device, None).await.expect("set");
+    let view = chosen(&fleet).await.expect("a choice");
+    assert_eq!((&*view.by, view.who, view.why, view.expires), ("device", None, None, None));
+    fleet.take_off_channel(APP, device(1), author()).await.expect("it is taken off");
+    assert_eq!((chosen(&fleet).await, fleet.memory(APP, device(1))), (None, None));
+    fleet.put_on_channel(APP, device(1), beta(), until, author()).await.expect("it is put there");
+    fleet.close().await.expect("close");
+    let fleet = reopen(place, &hands).await;
+    assert!(fleet.memory(APP, device(1)).is_some());
+    hands.pass(3601);
+    fleet.clean_up().await.expect("clean-up");
+    assert_eq!((chosen(&fleet).await, fleet.memory(APP, device(1))), (None, None));
+    let kinds: Vec<_> = fleet.acts(APP).await.expect("acts").into_iter().map(|act| act.kind).collect();
+    assert_eq!(kinds, [ActKind::Override, ActKind::Release, ActKind::Override]);
 }
 
 /// Devices are counted in the channel that answered them last, for a week.
@@ -45,7 +155,7 @@ pub async fn active_devices_are_counted(place: &dyn Place) {
         [count("beta", 2), count("production", 4)],
         "one that was away for long"
     );
-    assert_eq!(fleet.erase(APP, Subject::Device(device(9))).await.expect("it is erased"), 1);
+    assert_eq!(fleet.erase(APP, Subject::Device(device(9)), author()).await.expect("it is erased"), 1);
     assert_eq!(active(&fleet).await, [count("beta", 2), count("production", 3)]);
     hands.pass(9 * day);
     assert_eq!(active(&fleet).await, []);
@@ -112,9 +222,10 @@ pub async fn devices_are_exported_and_erased(place: &dyn Place) {
     assert_eq!(text["remembered"]["channel"]["channel"], "beta");
     assert!(text["customId"].is_string());
 
-    assert_eq!(fleet.erase(APP, Subject::CustomId("anna")).await.expect("they are erased"), 2);
-    assert_eq!(fleet.erase(APP, Subject::CustomId("anna")).await.expect("nothing is left"), 0);
-    assert_eq!(fleet.erase("com.example.unknown", Subject::Device(device(3))).await.expect("nothing"), 0);
+    assert_eq!(fleet.erase(APP, Subject::CustomId("anna"), author()).await.expect("they are erased"), 2);
+    assert_eq!(fleet.erase(APP, Subject::CustomId("anna"), author()).await.expect("nothing is left"), 0);
+    let unknown = fleet.erase("com.example.unknown", Subject::Device(device(3)), author()).await;
+    assert_eq!(unknown.expect("nothing"), 0);
     for n in [0, 1] {
         assert!(fleet.device(APP, device(n)).await.expect("a view").is_none());
         assert_eq!(fleet.memory(APP, device(n)), None);
