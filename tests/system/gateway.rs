@@ -194,6 +194,32 @@ fn it_answers_as_the_publisher_does() {
     });
 }
 
+/// Support asks the leader; gateways know it within seconds.
+#[test]
+fn what_support_does_reaches_gateways() {
+    let world = World::shop();
+    world.commit(Changes::new().file("channels/staff.yaml", channel("staff", "1.2.0", "")));
+    let server = world.serve();
+    phone(1).awaits(&server, "1.1.0");
+    let gateway = Gateway::of(&world);
+    gateway.awaits(1, "1.1.0");
+    gateway.post("/stats", &phone(1).event("update_fail", "1.1.0")).has_status(200);
+    assert!(gateway.asks(1)["version"].is_null(), "it failed there");
+    let device = |what: &str, more: &[&str]| {
+        let id = phone(1).body()["device_id"].as_str().unwrap().to_owned();
+        let data = world.data();
+        let all = ["device", what, "--data", data.to_str().unwrap(), "--app", "com.example.shop"];
+        sluice([&all, &["--device", &id][..], more].concat()).exits(0)
+    };
+    device("override", &["--channel", "staff", "--until", "1h", "--reason", "a call"]);
+    gateway.awaits(1, "1.2.0");
+    server.eventually("what the gateway heard is taken in", |server| {
+        (server.metric("sluice_fleet_events_new_total") > 0.5).then_some(())
+    });
+    device("erase", &["--yes", "--reason", "a letter"]);
+    gateway.awaits(1, "1.1.0");
+}
+
 #[test]
 fn what_gateways_hear_counts_once_and_is_shared() {
     let world = World::shop();

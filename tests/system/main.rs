@@ -5,6 +5,7 @@ mod brakes;
 mod cli;
 mod clients;
 mod damage;
+mod device;
 mod downloads;
 mod examples;
 mod explain;

@@ -56,6 +56,11 @@ pub enum Act {
         /// The app, as the name of the resource; without it, any.
         app: Option<String>,
     },
+    /// Do something to the data of single devices, by a verb on `devices`, which are no objects of the cluster.
+    Devices {
+        /// `get`, `update` or `delete`.
+        verb: &'static str,
+    },
 }
 
 impl Act {
@@ -64,6 +69,7 @@ impl Act {
             Self::Appear => return None,
             Self::Read => ("channels", "get", None, None),
             Self::Brake { namespace, app } => ("brakes", "create", namespace.clone(), app.clone()),
+            Self::Devices { verb } => ("devices", *verb, None, None),
         };
         Some(ResourceAttributes {
             group: Some("sluice.dev".into()),

@@ -9,6 +9,7 @@ use crate::commands::{
     brake::BrakeArgs,
     connect::{self, ClusterArgs},
     decisions::DecisionsArgs,
+    device::DeviceArgs,
     gateway::GatewayArgs,
     operator::OperatorArgs,
     simulate::SimulateArgs,
@@ -55,6 +56,8 @@ pub(crate) enum Command {
     Brake(Box<BrakeArgs>),
     /// Show what was decided for the rollouts of an app, and check that the log is unchanged
     Decisions(DecisionsArgs),
+    /// Show, export or forget what is kept of one device, or put it on a channel
+    Device(Box<DeviceArgs>),
     /// Print the `capacitor.config` block that points an app at a server
     ClientConfig(ClientConfigArgs),
     /// Print a completion script for a shell

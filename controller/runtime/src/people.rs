@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use sluice_kube::review::{AUDIENCE, Act, Reviewer, Verdict};
-use sluice_serve::admin::{Authorise, Owned, Refusal};
+use sluice_serve::admin::{Authorise, DeviceRight, Owned, Refusal};
 
 /// Lets those read whom the cluster's roles let see channels, and those brake whom they let create brakes.
 #[derive(Debug)]
@@ -33,6 +33,18 @@ impl Authorise for People {
         let namespace = app.and_then(|app| Some(app.owner?.split_once('/')?.0.to_owned()));
         let act = Act::Brake { namespace, app: app.map(|app| app.app.to_string()) };
         answer(self.review(token, &act).await, MAY_NOT_BRAKE).map(Some)
+    }
+
+    async fn may_touch(&self, token: Option<&str>, right: DeviceRight) -> Result<(), Refusal> {
+        let verb = match right {
+            DeviceRight::See => "get",
+            DeviceRight::Erase => "delete",
+            DeviceRight::Change => "update",
+        };
+        let lacks = format!(
+            "may not do this: a ClusterRole with the verb `{verb}` on `devices.sluice.dev` is needed"
+        );
+        answer(self.review(token, &Act::Devices { verb }).await, &lacks).map(|_| ())
     }
 }
 

@@ -11,7 +11,7 @@ use axum::{
     extract::{Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use http::{HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
@@ -23,13 +23,14 @@ use crate::{metrics, site::Site};
 mod authorise;
 mod brakes;
 mod decisions;
+mod devices;
 mod explain;
 mod openapi;
 mod ready;
 mod token;
 mod tokens;
 
-pub use authorise::{Authorise, Owned, Refusal};
+pub use authorise::{Authorise, DeviceRight, Owned, Refusal};
 pub use brakes::BrakeView;
 pub use openapi::document as openapi;
 pub use ready::Readiness;
@@ -89,11 +90,18 @@ impl Admin {
 
     /// What the admin listener serves.
     pub fn site(self: &Arc<Self>) -> Site {
+        let device = |route: MethodRouter<Arc<Self>>, right: DeviceRight| {
+            route.layer(middleware::from_fn_with_state((self.clone(), right), devices::may))
+        };
         let api = Router::new()
             .route("/status", get(status))
             .route("/explain", post(explain::explain))
             .route("/brakes", get(brakes::list).post(brakes::stop))
             .route("/decisions", get(decisions::list))
+            .route("/devices/export", device(post(devices::export), DeviceRight::See))
+            .route("/devices/erase", device(post(devices::erase), DeviceRight::Erase))
+            .route("/devices/override", device(post(devices::put_on), DeviceRight::Change))
+            .route("/devices/acts", get(devices::acts))
             .route("/openapi.json", get(openapi_json))
             .fallback(unknown)
             .layer(middleware::from_fn_with_state(self.clone(), authorise));

@@ -43,6 +43,11 @@ pub trait Background: fmt::Debug + Send + Sync {
     /// Figures for metrics.
     fn figures(&self) -> Vec<Figure>;
 
+    /// The fleet store, where it is open only while this process leads.
+    fn fleet(&self) -> Option<Arc<Fleet>> {
+        None
+    }
+
     /// Why this process knows nothing of repositories, when another one does: it waits for its turn.
     fn waits(&self) -> Option<String> {
         None
@@ -50,6 +55,12 @@ pub trait Background: fmt::Debug + Send + Sync {
 }
 
 impl Views {
+    /// The fleet store, when this process has it open.
+    pub fn fleet_store(&self) -> Option<Arc<Fleet>> {
+        let background = || self.background.as_ref().and_then(|background| background.fleet());
+        self.fleet.clone().or_else(background)
+    }
+
     /// Views of a process that publishes what it serves and keeps devices itself.
     pub fn of_one_process(
         snapshot: Arc<ArcSwap<Snapshot>>,

@@ -106,6 +106,14 @@ async fn the_right_audience_and_the_right_to_read_open() {
     let reviewer = &world.reviewer;
     let token = world.token("reader", &[AUDIENCE]).await;
     assert_eq!(reviewer.review(&token, &Act::Read).await, world.allowed("reader"));
+    let user = format!("system:serviceaccount:{}:reader", world.namespace);
+    let erase = Act::Devices { verb: "delete" };
+    assert_eq!(reviewer.review(&token, &erase).await, Verdict::Forbidden { user }, "reading is not erasing");
+    assert_eq!(
+        reviewer.review(&token, &Act::Read).await,
+        world.allowed("reader"),
+        "one no is not a no to all"
+    );
     let both = world.token("reader", &["other", AUDIENCE]).await;
     assert_eq!(reviewer.review(&both, &Act::Read).await, world.allowed("reader"));
 

@@ -22,6 +22,20 @@ pub trait Authorise: fmt::Debug + Send + Sync {
     /// bearer is, as far as the token tells.
     async fn may_brake(&self, token: Option<&str>, app: Option<Owned<'_>>)
     -> Result<Option<String>, Refusal>;
+
+    /// Whether the bearer, who may read, may also do this to the data of single devices.
+    async fn may_touch(&self, token: Option<&str>, right: DeviceRight) -> Result<(), Refusal>;
+}
+
+/// What may be done to the data of a single device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceRight {
+    /// Everything about it is handed out.
+    See,
+    /// It is forgotten.
+    Erase,
+    /// It is put on a channel.
+    Change,
 }
 
 /// An app, and who publishes it.

@@ -192,7 +192,7 @@ async fn of(views: &Views, download_url: &str, body: &[u8], now: i64) -> Result<
     let reply = update::render(&decision.answer, &request, download_url);
     let trace = decision.trace.iter().map(ToString::to_string).collect();
     let mut explanation = explanation(answer_name(&decision.answer), &reply, trace, generation);
-    let Some(fleet) = &views.fleet else { return Ok(explanation) };
+    let Some(fleet) = views.fleet_store() else { return Ok(explanation) };
     let away = |error: &FleetError| {
         let message = format!("the fleet store cannot be read ({error}); try again later");
         ApiError::new(http::StatusCode::SERVICE_UNAVAILABLE, "fleet_store_unavailable", message)

@@ -10,6 +10,7 @@ use super::{
     ApiError,
     brakes::{BrakeRequest, BrakeView},
     decisions::Decisions,
+    devices::{Acts, EraseRequest, Erased, Kept, Overridden, OverrideRequest, WhoseData},
     explain::Explanation,
 };
 
@@ -17,8 +18,8 @@ use super::{
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Sluice admin API", description = "State of an installation, for people and tools.", license(name = "Apache-2.0")),
-    paths(super::status, super::explain::explain, super::brakes::list, super::brakes::stop, super::decisions::list),
-    components(schemas(ApiError, BrakeRequest, BrakeView, Decisions, Explanation, Status, DeviceRequest)),
+    paths(super::status, super::explain::explain, super::brakes::list, super::brakes::stop, super::decisions::list, super::devices::export, super::devices::erase, super::devices::put_on, super::devices::acts),
+    components(schemas(ApiError, BrakeRequest, BrakeView, Acts, Decisions, EraseRequest, Erased, Explanation, Kept, Overridden, OverrideRequest, WhoseData, Status, DeviceRequest)),
     modifiers(&Bearer)
 )]
 pub(super) struct Document;

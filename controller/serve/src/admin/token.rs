@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::authorise::{Authorise, Owned, Refusal};
+use super::authorise::{Authorise, DeviceRight, Owned, Refusal};
 
 /// A token, kept as its hash: two hashes are compared in constant time whatever the lengths of what they are of, and
 /// nothing can print the token.
@@ -70,6 +70,10 @@ impl Authorise for Token {
 
     async fn may_brake(&self, token: Option<&str>, _: Option<Owned<'_>>) -> Result<Option<String>, Refusal> {
         self.knows(token).await.map(|()| None)
+    }
+
+    async fn may_touch(&self, token: Option<&str>, _: DeviceRight) -> Result<(), Refusal> {
+        self.knows(token).await
     }
 }
 

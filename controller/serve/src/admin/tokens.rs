@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use sluice_core::ids::AppId;
 
 use super::{
-    authorise::{Authorise, Owned, Refusal},
+    authorise::{Authorise, DeviceRight, Owned, Refusal},
     token::{InvalidHash, Token, WeakToken},
 };
 
@@ -134,6 +134,10 @@ impl Authorise for Tokens {
         };
         let found = mine.iter().find(|known| app.is_some_and(|owned| *owned.app == known.app));
         found.map(|known| Some(known.name.clone())).ok_or_else(|| only(&mine))
+    }
+
+    async fn may_touch(&self, token: Option<&str>, _: DeviceRight) -> Result<(), Refusal> {
+        self.may_read(token).await
     }
 }
 

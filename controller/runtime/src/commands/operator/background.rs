@@ -1,17 +1,25 @@
 //! What the admin side shows of the operator.
 
+use std::sync::Arc;
+
 use sluice_kube::Health;
 use sluice_serve::{metrics::Figure, views};
+use sluice_store::fleet::Fleet;
 
+use super::fleet::LeaderFleet;
 use crate::wiring::segments_pending;
 
 /// The operator behind the admin side.
 #[derive(Debug)]
-pub(crate) struct Background(pub(crate) Health);
+pub(crate) struct Background(pub(crate) Health, pub(crate) LeaderFleet);
 
 impl views::Background for Background {
     fn trouble(&self) -> Vec<String> {
         self.0.trouble()
+    }
+
+    fn fleet(&self) -> Option<Arc<Fleet>> {
+        self.1.opened()
     }
 
     fn waits(&self) -> Option<String> {

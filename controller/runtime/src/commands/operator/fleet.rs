@@ -43,6 +43,11 @@ impl LeaderFleet {
         self.open().await
     }
 
+    /// The store, while it is open.
+    pub(crate) fn opened(&self) -> Option<Arc<Fleet>> {
+        self.0.open.load_full()
+    }
+
     /// Closes it with the process.
     pub(crate) async fn end(&self) -> Result<(), FleetError> {
         match self.0.open.swap(None) {

@@ -87,7 +87,7 @@ pub(crate) async fn operate(config: OperatorConfig, stop: CancellationToken) -> 
         hooks: hooks.clone(),
     });
     let health = operator.health();
-    views.background = Some(Arc::new(Background(health)));
+    views.background = Some(Arc::new(Background(health, fleet.clone())));
 
     let tls = tls(config.tls.as_ref()).await?;
     let metrics = Metrics::new(&views);
