@@ -14,6 +14,7 @@
 mod active;
 mod acts;
 mod apply;
+mod census;
 mod counters;
 mod damaged;
 mod dialect;
@@ -59,6 +60,10 @@ use tokio::sync::oneshot;
 
 pub use self::{
     acts::{ActKind, ActView, Author},
+    census::{
+        Adoption, CoverageOf, Daily, Facts, Failures, ReleaseCoverage, ReleaseReport, Report, ReportQuery,
+        Standing,
+    },
     error::FleetError,
     ingest::{Choice, Noted, OfferMade, Reported, Segment},
     place::{FleetUrl, InvalidFleetUrl},
@@ -70,7 +75,6 @@ pub use self::{
     },
 };
 use self::{
-    apply::Report,
     counters::Counters,
     dialect::{Connection, Readers},
     hash::Seed,
@@ -278,7 +282,7 @@ impl Fleet {
         for (place, event) in events.into_iter().enumerate() {
             match self.shared.registry.app(event.app.as_str()) {
                 Some(app) if !event.probe => {
-                    reports.push(Report::new(app, event, now));
+                    reports.push(apply::Report::new(app, event, now));
                     places.push(place);
                 }
                 Some(_) => {}

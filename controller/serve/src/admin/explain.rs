@@ -16,7 +16,7 @@ use sluice_core::{
     memory::OverrideBy,
     trial::{Arm, Discount, Metric},
 };
-use sluice_store::fleet::{DeviceView, EnrolmentView, FleetError};
+use sluice_store::fleet::{DeviceView, EnrolmentView, FleetError, OutcomeView};
 use utoipa::ToSchema;
 
 use super::{Admin, ApiError, openapi};
@@ -287,7 +287,12 @@ fn device(view: DeviceView) -> Device {
     });
     let failed = memory.map(|m| m.failed.iter().map(|f| f.digest.to_string()).collect()).unwrap_or_default();
     let failure = |failed: Option<(i64, String)>| failed.map(|(at, action)| Failure { at: time(at), action });
-    let outcomes = view.outcomes.into_iter().map(|o| Outcome {
+    // Of a version that was only offered there is nothing to say yet.
+    let said = |o: &OutcomeView| {
+        let failed = o.launch_failed.is_some() || o.install_failed.is_some() || o.health_failed.is_some();
+        failed || o.trial_at.is_some() || o.success_at.is_some()
+    };
+    let outcomes = view.outcomes.into_iter().filter(said).map(|o| Outcome {
         version: o.version,
         activated: o.trial_at.map(time),
         started: o.success_at.map(time),

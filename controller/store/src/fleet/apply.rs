@@ -9,14 +9,16 @@ use sha2::{Digest as _, Sha256};
 use sluice_core::{
     channel::Platform,
     digest::Digest,
+    ids::Version,
     native::NativeVersion,
     outcome::{Attribution, Event, FailureKind, Meaning, Outcome, Withhold},
 };
 
 use super::{
     active::Moves,
+    census::{Bits, Standing, target},
     hot::{CONFIRM_SECONDS, Key},
-    model::{DeviceRow, EventId, EventRow, FailedRow, First, OutcomeRow, cut},
+    model::{DeviceRow, EventId, EventRow, FailedRow, First, OutcomeRow, Steps, cut},
     queue::Pending,
     registry::{App, KnownVersion},
     sql::OutcomeKey,
@@ -33,6 +35,9 @@ const SUSPICIOUS_RESET: i64 = 60_000;
 
 /// A client's clock is believed for the order of attempts when it is this close to ours, in milliseconds.
 const BELIEVED: i64 = 7 * 24 * 3_600_000;
+
+/// What says that the bytes of a bundle are there.
+const ARRIVED: [&str; 3] = ["download_complete", "download_zip_complete", "download_manifest_complete"];
 
 /// Health events that count as a failure of the running bundle (`evidence-gate` section 2).
 const ILL: [&str; 6] = [
@@ -84,7 +89,13 @@ impl Report {
 
     /// Whether it says anything about a device or a bundle.
     pub(crate) fn speaks(&self) -> bool {
-        !self.event.probe && (self.outcome.meaning != Meaning::Neutral || self.is_reset())
+        let says = self.outcome.meaning != Meaning::Neutral || self.is_reset() || self.has_arrived();
+        !self.event.probe && says
+    }
+
+    /// The device has the bytes of the bundle.
+    fn has_arrived(&self) -> bool {
+        ARRIVED.contains(&&*self.event.action)
     }
 
     fn is_reset(&self) -> bool {
@@ -145,31 +156,81 @@ pub(crate) struct Batch {
     pub(crate) seen: HashMap<EventId, i64>,
     pub(crate) events: Vec<EventRow>,
     pub(crate) outcomes: HashMap<OutcomeKey, OutcomeRow>,
-    pub(crate) changed_outcomes: HashSet<OutcomeKey>,
+    /// What changed, with the facts that were true before.
+    pub(crate) changed_outcomes: HashMap<OutcomeKey, Bits>,
     pub(crate) failed: HashMap<(Key, Digest), FailedRow>,
     pub(crate) configuration_failures: u64,
 }
 
 impl Batch {
-    /// Notes a check-in. `self.devices` has what the database has of the device.
-    pub(crate) fn check_in(&mut self, pending: &Pending) {
+    /// Notes a check-in. `self.devices` has what the database has of the device. Returns what it ran before, when that is
+    /// something else.
+    pub(crate) fn check_in(&mut self, pending: &Pending) -> Option<String> {
         let Pending { key, at, since, about, offered, .. } = pending;
         self.moves.before(*key, self.devices.get(key));
         let row = self.devices.entry(*key).or_insert_with(|| DeviceRow::new(*at, about.clone()));
         row.contact(*since, *at);
-        row.about = about.clone();
+        let before = std::mem::replace(&mut row.about, about.clone()).running;
         if let Some(known) = offered {
             row.offered = Some((known.version.to_string(), *at));
         }
         self.changed_devices.insert(*key);
+        (before != about.running).then_some(before)
+    }
+
+    /// What a check-in says of versions: which was offered, which runs, and which does not any more.
+    pub(crate) fn step(&mut self, pending: &Pending, left: Option<&String>) {
+        let Pending { key, at, about, runs_known, offered, .. } = pending;
+        let evidence = about.production && !about.emulator;
+        if let Some(known) = offered {
+            let at_first = |steps: &mut Steps| _ = steps.offered_at.get_or_insert(*at);
+            self.walk((*key, known.version.to_string()), evidence, at_first);
+        }
+        if *runs_known {
+            let at_first = |steps: &mut Steps| _ = steps.ran_at.get_or_insert(*at);
+            self.walk((*key, about.running.clone()), evidence, at_first);
+        }
+        if let Some(left) = left.filter(|left| is_older(&about.running, left)) {
+            let left = (*key, left.clone());
+            if self.outcomes.get(&left).is_some_and(|row| row.steps.ran_at.is_some()) {
+                self.walk(left, evidence, |steps| _ = steps.rolled_back_at.get_or_insert(*at));
+            }
+        }
+    }
+
+    fn walk(&mut self, key: OutcomeKey, evidence: bool, step: impl FnOnce(&mut Steps)) {
+        let known = self.outcomes.get(&key);
+        let mut row = known.cloned().unwrap_or(OutcomeRow { evidence, ..OutcomeRow::default() });
+        step(&mut row.steps);
+        if known != Some(&row) {
+            self.put(key, row);
+        }
+    }
+
+    fn put(&mut self, key: OutcomeKey, row: OutcomeRow) {
+        let known = self.outcomes.insert(key.clone(), row);
+        let facts = || known.as_ref().map(Bits::of).unwrap_or_default();
+        self.changed_outcomes.entry(key).or_insert_with(facts);
+    }
+
+    /// Settles where the devices of the batch stand, once everything is taken in.
+    pub(crate) fn stand(&mut self) {
+        for (key, row) in &mut self.devices {
+            let outcome = self.outcomes.get(&(*key, target(row).to_owned()));
+            let standing = Some(Standing::of(row, outcome));
+            if row.standing != standing {
+                row.standing = standing;
+                self.changed_devices.insert(*key);
+            }
+        }
     }
 
     /// A device that runs a version for a while after it was activated, without a failure, has started it.
     pub(crate) fn confirm(&mut self, key: &OutcomeKey, at: i64) {
-        if let Some(row) = self.outcomes.get_mut(key)
-            && confirm(row, at)
+        if let Some(mut row) = self.outcomes.get(key).cloned()
+            && confirm(&mut row, at)
         {
-            self.changed_outcomes.insert(key.clone());
+            self.put(key.clone(), row);
         }
     }
 
@@ -213,7 +274,10 @@ impl Batch {
         if let Some(named) = named {
             return report.app.version(named);
         }
-        let blames = matches!(report.outcome.meaning, Meaning::Failure(_) | Meaning::Weak);
+        let blames = matches!(
+            report.outcome.meaning,
+            Meaning::Failure(_) | Meaning::Weak | Meaning::ConfigurationFailure
+        );
         let row = self.devices.get(&report.key).filter(|_| blames)?;
         let (offered, _) = row.offered.as_ref()?;
         // What already runs is not downloaded any more, except by Electron.
@@ -246,8 +310,7 @@ impl Batch {
         if known.as_ref() != Some(&row)
             && row != (OutcomeRow { evidence: row.evidence, ..OutcomeRow::default() })
         {
-            self.outcomes.insert(key.clone(), row);
-            self.changed_outcomes.insert(key);
+            self.put(key, row);
         }
         let withheld = match report.outcome.withhold {
             Withhold::No => false,
@@ -299,9 +362,17 @@ fn note(row: &mut OutcomeRow, report: &Report) -> (Said, bool) {
                 said.launch_failed = true;
             }
         }
-        Meaning::Health | Meaning::ConfigurationFailure | Meaning::Resource | Meaning::Neutral => {}
+        Meaning::Neutral if report.has_arrived() => _ = row.steps.downloaded_at.get_or_insert(at),
+        Meaning::ConfigurationFailure => first(&mut row.steps.refused),
+        Meaning::Health | Meaning::Resource | Meaning::Neutral => {}
     }
     (said, repeated)
+}
+
+/// Whether a version is older than another one, or none at all: the shipped bundle is as old as the app.
+fn is_older(version: &str, than: &str) -> bool {
+    let parse = |text: &str| text.parse::<Version>().ok();
+    parse(than).is_some_and(|than| parse(version).is_none_or(|version| version < than))
 }
 
 fn confirm(row: &mut OutcomeRow, at: i64) -> bool {

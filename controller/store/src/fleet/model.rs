@@ -7,7 +7,7 @@ use sluice_core::{
     outcome::Attempts,
 };
 
-use super::{acts::Author, hot::Key, types::SESSION_SECONDS};
+use super::{acts::Author, census::Standing, hot::Key, types::SESSION_SECONDS};
 
 /// How many gaps between sessions are kept.
 pub(crate) const MOST_GAPS: usize = 8;
@@ -21,6 +21,8 @@ pub(crate) struct DeviceRow {
     pub(crate) gaps: Vec<u32>,
     pub(crate) about: About,
     pub(crate) offered: Option<(String, i64)>,
+    /// What is counted of it in the census.
+    pub(crate) standing: Option<Standing>,
 }
 
 /// What a device says of itself.
@@ -40,7 +42,15 @@ pub(crate) struct About {
 impl DeviceRow {
     /// A device that was never seen.
     pub(crate) fn new(at: i64, about: About) -> Self {
-        Self { first_seen: at, last_seen: at, sessions: 1, gaps: Vec::new(), about, offered: None }
+        Self {
+            first_seen: at,
+            last_seen: at,
+            sessions: 1,
+            gaps: Vec::new(),
+            about,
+            offered: None,
+            standing: None,
+        }
     }
 
     /// Notes a contact. `since` is the latest contact known in memory, which can be later than what was written.
@@ -79,6 +89,21 @@ pub(crate) struct OutcomeRow {
     pub(crate) health: Option<First>,
     /// Whether the reports came from a production build on a physical device.
     pub(crate) evidence: bool,
+    /// The steps that analytics count beside.
+    pub(crate) steps: Steps,
+}
+
+/// Further steps of a version on a device, the first of each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Steps {
+    pub(crate) offered_at: Option<i64>,
+    pub(crate) downloaded_at: Option<i64>,
+    /// The device asked while it ran it.
+    pub(crate) ran_at: Option<i64>,
+    /// It ran it, and then an older one or its shipped bundle.
+    pub(crate) rolled_back_at: Option<i64>,
+    /// The device said that what it was answered does not fit it.
+    pub(crate) refused: Option<First>,
 }
 
 /// The first failure of a kind.

@@ -31,6 +31,11 @@ impl Fleet {
                 launch_failed: row.launch.map(pair),
                 install_failed: row.install.map(pair),
                 health_failed: row.health.map(pair),
+                offered_at: row.steps.offered_at,
+                downloaded_at: row.steps.downloaded_at,
+                ran_at: row.steps.ran_at,
+                rolled_back_at: row.steps.rolled_back_at,
+                refused: row.steps.refused.map(pair),
             })
             .collect();
         outcomes.sort_by(|a, b| a.version.cmp(&b.version));
@@ -64,7 +69,9 @@ impl Fleet {
         let Some(app) = self.shared.registry.app(app) else { return Ok(counts) };
         let outcomes = "SELECT version, COUNT(*), COUNT(trial_at), COUNT(success_at), COUNT(launch_failed_at), \
                         COUNT(install_failed_at), COUNT(health_failed_at) FROM outcomes \
-                        WHERE app = $1 AND evidence = 1 GROUP BY version";
+                        WHERE app = $1 AND evidence = 1 AND (trial_at IS NOT NULL OR success_at IS NOT NULL \
+                        OR launch_failed_at IS NOT NULL OR install_failed_at IS NOT NULL OR install_attempts > 0 \
+                        OR health_failed_at IS NOT NULL) GROUP BY version";
         let of = i64::from(app.id);
         for row in self.shared.readers.fetch(outcomes, |values| _ = values.add(of)).await? {
             let count = |column: usize| row.try_get(column).map(unsigned);

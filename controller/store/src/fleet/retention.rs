@@ -1,6 +1,7 @@
 //! Removing what is old, in bites that are small beside a commit.
 
 use super::{
+    census,
     dialect::{Connection, Values},
     sql::{DELETE_DEVICES, DELETE_EVENTS, DELETE_OUTCOMES},
     trials,
@@ -25,6 +26,9 @@ pub(crate) struct Cleanup {
     device: Option<(i64, Vec<u8>)>,
     outcome: Option<(i64, String, Vec<u8>)>,
     trials: trials::Cleanup,
+    /// The day when sums were cleaned up last, and the minute when coverage was looked at.
+    summed: Option<i64>,
+    covered: Option<i64>,
 }
 
 type Cursor = (i64, Vec<u8>);
@@ -74,7 +78,25 @@ impl Cleanup {
         bite.removed += delete(connection, "DELETE FROM acts WHERE at <= $1", old).await?;
         // Usually forgotten when their object is removed; this is for those whose object somebody else removed.
         bite.removed += delete(connection, "DELETE FROM segments WHERE ingested <= $1", old_segments).await?;
+        self.sums(connection, old, now).await?;
         Ok(bite)
+    }
+
+    /// Sums that no device stands in any more, once a day, and how far releases have come, once a minute.
+    async fn sums(&mut self, connection: &mut Connection, old: i64, now: i64) -> Result<(), sqlx::Error> {
+        let (day, minute) = (Some(now.div_euclid(census::DAY)), Some(now.div_euclid(60)));
+        if self.summed != day {
+            let before = old.div_euclid(census::DAY);
+            delete(connection, "DELETE FROM census WHERE day < $1", before).await?;
+            delete(connection, "DELETE FROM funnel WHERE day < $1", before).await?;
+            delete(connection, "DELETE FROM coverage WHERE at < $1", old).await?;
+            self.summed = day;
+        }
+        if self.covered != minute {
+            census::cover(connection, now).await?;
+            self.covered = minute;
+        }
+        Ok(())
     }
 
     /// Looks at the next devices; a round takes as many clean-ups as there are bites in the table.
@@ -114,7 +136,8 @@ impl Cleanup {
     ) -> Result<u64, sqlx::Error> {
         let (app, version, device) = self.outcome.take().unwrap_or((i64::MIN, String::new(), Vec::new()));
         let next = "SELECT app, version, device, trial_at, success_at, launch_failed_at, install_failed_at, \
-                    health_failed_at, install_last_at / 1000 FROM outcomes WHERE (app, version, device) > ($1, $2, $3) \
+                    health_failed_at, install_last_at / 1000, offered_at, downloaded_at, ran_at, rolled_back_at, refused_at \
+                    FROM outcomes WHERE (app, version, device) > ($1, $2, $3) \
                     ORDER BY app, version, device LIMIT $4";
         let bind = |v: &mut Values| _ = v.add(app).add(version).add(device).add(i64::from(most));
         let rows = connection.fetch(next, bind).await?;
@@ -122,7 +145,7 @@ impl Cleanup {
         for row in &rows {
             let key: (i64, String, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
             let mut newest = i64::MIN;
-            for column in 3..=8 {
+            for column in 3..=13 {
                 newest = newest.max(row.try_get::<Option<i64>>(column)?.unwrap_or(i64::MIN));
             }
             if newest < old {

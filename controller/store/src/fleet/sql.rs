@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
+    census::Standing,
     dialect::{Connection, ListStatement, Row, Values},
     hot::Key,
     model::{
-        About, DeviceRow, EventId, EventRow, FailedRow, First, OutcomeRow, OverrideRow, chosen_by,
+        About, DeviceRow, EventId, EventRow, FailedRow, First, OutcomeRow, OverrideRow, Steps, chosen_by,
         gaps_from_bytes, gaps_to_bytes,
     },
     registry::{Dirty, KnownVersion, Registry},
@@ -34,19 +35,21 @@ static VERSIONS: ListStatement = ListStatement {
 
 static DEVICES: ListStatement = ListStatement {
     head: "INSERT INTO devices (app, device, first_seen, last_seen, sessions, gaps, platform, plugin, native, os, \
-           running, channel, production, emulator, custom_id, offered_version, offered_at)",
-    columns: 17,
+           running, channel, production, emulator, custom_id, offered_version, offered_at, standing)",
+    columns: 18,
     tail: "ON CONFLICT (app, device) DO UPDATE SET first_seen = excluded.first_seen, \
            last_seen = excluded.last_seen, sessions = excluded.sessions, gaps = excluded.gaps, \
            platform = excluded.platform, plugin = excluded.plugin, native = excluded.native, os = excluded.os, \
            running = excluded.running, channel = excluded.channel, production = excluded.production, \
            emulator = excluded.emulator, custom_id = excluded.custom_id, \
-           offered_version = excluded.offered_version, offered_at = excluded.offered_at",
+           offered_version = excluded.offered_version, offered_at = excluded.offered_at, \
+           standing = excluded.standing",
 };
 
 static FIND_DEVICES: ListStatement = ListStatement {
     head: "SELECT d.app, d.device, d.first_seen, d.last_seen, d.sessions, d.gaps, d.platform, d.plugin, d.native, \
-           d.os, d.running, d.channel, d.production, d.emulator, d.custom_id, d.offered_version, d.offered_at FROM (",
+           d.os, d.running, d.channel, d.production, d.emulator, d.custom_id, d.offered_version, d.offered_at, \
+           d.standing FROM (",
     columns: 2,
     tail: ") AS k CROSS JOIN devices AS d WHERE d.app = k.column1 AND d.device = k.column2",
 };
@@ -66,20 +69,23 @@ static FIND_EVENTS: ListStatement = ListStatement {
 static OUTCOMES: ListStatement = ListStatement {
     head: "INSERT INTO outcomes (app, version, device, trial_at, success_at, launch_failed_at, launch_failure, \
            install_failed_at, install_failure, install_attempts, install_last_at, health_failed_at, health_failure, \
-           evidence)",
-    columns: 14,
+           evidence, offered_at, downloaded_at, ran_at, rolled_back_at, refused_at, refusal)",
+    columns: 20,
     tail: "ON CONFLICT (app, version, device) DO UPDATE SET trial_at = excluded.trial_at, \
            success_at = excluded.success_at, launch_failed_at = excluded.launch_failed_at, \
            launch_failure = excluded.launch_failure, install_failed_at = excluded.install_failed_at, \
            install_failure = excluded.install_failure, install_attempts = excluded.install_attempts, \
            install_last_at = excluded.install_last_at, health_failed_at = excluded.health_failed_at, \
-           health_failure = excluded.health_failure, evidence = excluded.evidence",
+           health_failure = excluded.health_failure, evidence = excluded.evidence, \
+           offered_at = excluded.offered_at, downloaded_at = excluded.downloaded_at, ran_at = excluded.ran_at, \
+           rolled_back_at = excluded.rolled_back_at, refused_at = excluded.refused_at, refusal = excluded.refusal",
 };
 
 static FIND_OUTCOMES: ListStatement = ListStatement {
     head: "SELECT o.app, o.version, o.device, o.trial_at, o.success_at, o.launch_failed_at, o.launch_failure, \
            o.install_failed_at, o.install_failure, o.install_attempts, o.install_last_at, o.health_failed_at, \
-           o.health_failure, o.evidence FROM (",
+           o.health_failure, o.evidence, o.offered_at, o.downloaded_at, o.ran_at, o.rolled_back_at, o.refused_at, \
+           o.refusal FROM (",
     columns: 3,
     tail: ") AS k CROSS JOIN outcomes AS o \
            WHERE o.app = k.column1 AND o.version = k.column2 AND o.device = k.column3",
@@ -154,7 +160,7 @@ pub(crate) async fn devices(connection: &mut Connection, keys: &[Key]) -> Result
 
 pub(crate) async fn write_devices(connection: &mut Connection, rows: &[(Key, &DeviceRow)]) -> Result<()> {
     let write = DEVICES.write(connection, rows, |(key, row), values| {
-        let DeviceRow { first_seen, last_seen, sessions, gaps, about, offered } = row;
+        let DeviceRow { first_seen, last_seen, sessions, gaps, about, offered, standing } = row;
         bind_key(key, values);
         values.add(*first_seen).add(*last_seen).add(*sessions).add(gaps_to_bytes(gaps));
         values
@@ -166,6 +172,7 @@ pub(crate) async fn write_devices(connection: &mut Connection, rows: &[(Key, &De
         values.add(about.channel.as_deref()).add(i64::from(about.production)).add(i64::from(about.emulator));
         values.add(about.custom_id.as_ref().map(|hash| &hash[..]));
         values.add(offered.as_ref().map(|(version, _)| &**version)).add(offered.as_ref().map(|(_, at)| *at));
+        values.add(standing.map(Standing::number));
     });
     write.await.map(drop)
 }
@@ -229,7 +236,7 @@ pub(crate) async fn write_outcomes(
         values.add(first.map(|f| f.at)).add(first.map(|f| &*f.action));
     }
     let write = OUTCOMES.write(connection, rows, |((key, version), row), values| {
-        let OutcomeRow { trial_at, success_at, launch, install, attempts, health, evidence } = row;
+        let OutcomeRow { trial_at, success_at, launch, install, attempts, health, evidence, steps } = row;
         values.add(i64::from(key.app)).add(&**version).add(&key.device.as_bytes()[..]);
         values.add(*trial_at).add(*success_at);
         first(launch.as_ref(), values);
@@ -237,6 +244,8 @@ pub(crate) async fn write_outcomes(
         values.add(i64::from(attempts.count)).add(attempts.last);
         first(health.as_ref(), values);
         values.add(i64::from(*evidence));
+        values.add(steps.offered_at).add(steps.downloaded_at).add(steps.ran_at).add(steps.rolled_back_at);
+        first(steps.refused.as_ref(), values);
     });
     write.await.map(drop)
 }
@@ -385,6 +394,7 @@ fn device_of(row: &Row) -> Result<DeviceRow> {
         gaps: gaps_from_bytes(row.try_get(5)?),
         about,
         offered: row.try_get::<Option<String>>(15)?.zip(row.try_get::<Option<i64>>(16)?),
+        standing: row.try_get::<Option<i64>>(17)?.and_then(Standing::of_number),
     })
 }
 
@@ -401,6 +411,13 @@ fn outcome_of(row: &Row) -> Result<OutcomeRow> {
         attempts: Attempts { count: small(row.try_get(9)?)?, last: row.try_get(10)? },
         health: first(11)?,
         evidence: row.try_get::<i64>(13)? != 0,
+        steps: Steps {
+            offered_at: row.try_get(14)?,
+            downloaded_at: row.try_get(15)?,
+            ran_at: row.try_get(16)?,
+            rolled_back_at: row.try_get(17)?,
+            refused: first(18)?,
+        },
     })
 }
 

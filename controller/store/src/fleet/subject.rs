@@ -13,6 +13,7 @@ use super::{
     Fleet,
     active::Moves,
     acts::{Act, Author},
+    census::Census,
     dialect::{Connection, ListStatement, Row, Values},
     error::FleetError,
     hash::keyed_hash,
@@ -120,9 +121,11 @@ impl Erasure {
         now: i64,
     ) -> Result<u64, sqlx::Error> {
         let mut moves = Moves::default();
-        for (key, row) in sql::devices(connection, &self.keys).await? {
-            moves.before(key, Some(&row));
+        let devices = sql::devices(connection, &self.keys).await?;
+        for (key, row) in &devices {
+            moves.before(*key, Some(row));
         }
+        Census::of(&devices).write(connection, &HashMap::new()).await?;
         moves.write(connection, &HashMap::new(), now).await?;
         trials::erase(connection, trials, &self.keys).await?;
         let of_version = |(key, version): &(Key, String), values: &mut Values| {

@@ -2,6 +2,7 @@
 //!
 //! Each function takes a fresh [`Place`] and panics when a promise is broken.
 
+mod analytics;
 mod attribution;
 mod counting;
 mod limits;
@@ -22,6 +23,7 @@ use sluice_core::{
 };
 
 pub use self::{
+    analytics::{active_devices_by_day_and_bundle, coverage_is_timed, every_device_stands_somewhere},
     attribution::{
         active_bundle_is_not_blamed, deliveries_fail_three_times, overrides_last, what_success_is,
     },

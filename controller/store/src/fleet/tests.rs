@@ -80,13 +80,16 @@ conformance!(
     a_clock_that_goes_back,
     active_bundle_is_not_blamed,
     active_devices_are_counted,
+    active_devices_by_day_and_bundle,
     bursts_count_once,
+    coverage_is_timed,
     crowds_are_capped,
     deliveries_fail_three_times,
     devices_are_exported_and_erased,
     devices_enrol_once,
     duplicates,
     ended_rollouts_go,
+    every_device_stands_somewhere,
     full_queues_refuse,
     journals_tell_what_a_model_tells,
     nothing_is_left_of_an_erased_device,
@@ -160,12 +163,27 @@ async fn a_file_of_the_release_before() {
         fleet.check_in(&check);
     }
     fleet.close().await.unwrap();
-    for table in ["rollouts", "levels", "enrolments", "journal", "prefixes", "active", "acts"] {
+    for table in [
+        "rollouts",
+        "levels",
+        "enrolments",
+        "journal",
+        "prefixes",
+        "active",
+        "acts",
+        "census",
+        "funnel",
+        "coverage",
+    ] {
         let drop: String = format!("DROP TABLE {table}");
         set_meta(&file.path(), drop.leak()).await;
     }
-    for column in ["who", "why"] {
-        let drop: String = format!("ALTER TABLE overrides DROP COLUMN {column}");
+    let steps = ["offered_at", "downloaded_at", "ran_at", "rolled_back_at", "refused_at", "refusal"];
+    let of_outcomes = steps.map(|column| ("outcomes", column));
+    for (table, column) in
+        [("overrides", "who"), ("overrides", "why"), ("devices", "standing")].into_iter().chain(of_outcomes)
+    {
+        let drop: String = format!("ALTER TABLE {table} DROP COLUMN {column}");
         set_meta(&file.path(), drop.leak()).await;
     }
     set_meta(&file.path(), "DELETE FROM _sqlx_migrations WHERE version >= 3").await;

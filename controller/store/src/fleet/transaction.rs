@@ -1,6 +1,9 @@
 //! What one transaction writes, between its begin and its commit.
 
-use std::{collections::HashSet, sync::atomic::Ordering};
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use sluice_core::memory::Failed;
 
@@ -8,11 +11,12 @@ use super::{
     Shared,
     acts::Act,
     apply::{Batch, Report},
+    census::{self, Census, target},
     dialect::Connection,
     hot::{Contact, Key},
     model::OverrideRow,
     queue::{Gathered, Job, Pending},
-    registry::Dirty,
+    registry::{Dirty, KnownVersion},
     remembered::Learned,
     sql,
     trials::{Enrolments, Name, Seen, Trials},
@@ -139,9 +143,8 @@ pub(super) async fn write(
         }
     }
     batch.devices = sql::devices(connection, &sorted(keys)).await?;
-    for pending in &check_ins {
-        batch.check_in(pending);
-    }
+    let census = Census::of(&batch.devices);
+    let left: Vec<Option<String>> = check_ins.iter().map(|pending| batch.check_in(pending)).collect();
     for (key, since, at) in &contacts {
         batch.contact(*key, *since, *at);
     }
@@ -170,15 +173,13 @@ pub(super) async fn write(
     enrolments.take_in(connection, trials, &seen, says.map(|report| report.key)).await?;
 
     // What that says about versions.
-    let mut wanted: HashSet<sql::OutcomeKey> = HashSet::new();
-    let running = |pending: &&Pending| (pending.key, pending.about.running.clone());
-    wanted.extend(check_ins.iter().filter(|pending| pending.runs_known).map(running));
-    wanted.extend(
-        fresh.iter().filter_map(|(report, target)| Some((report.key, target.as_ref()?.version.to_string()))),
-    );
+    let wanted = concerned(&batch, &check_ins, &left, &fresh);
     batch.outcomes = sql::outcomes(connection, &sorted(wanted)).await?;
+    for (pending, left) in check_ins.iter().zip(&left) {
+        batch.step(pending, left.as_ref());
+    }
     for pending in check_ins.iter().filter(|pending| pending.runs_known) {
-        let key = running(pending);
+        let key = (pending.key, pending.about.running.clone());
         batch.confirm(&key, pending.at);
         if batch.has_started(&key) {
             enrolments.runs(trials, key.0, &key.1, pending.at);
@@ -194,14 +195,17 @@ pub(super) async fn write(
     enrolments.write(connection).await?;
     done.journals = trials.write(connection).await?;
 
+    batch.stand();
     let Batch { devices, changed_devices, moves, mut events, outcomes, changed_outcomes, failed, .. } = batch;
     moves.write(connection, &devices, now).await?;
+    census.write(connection, &devices).await?;
+    census::write_facts(connection, &changed_outcomes, &outcomes, &devices, now).await?;
     let mut rows: Vec<_> = changed_devices.iter().filter_map(|key| Some((*key, devices.get(key)?))).collect();
     rows.sort_unstable_by_key(|(key, _)| *key);
     sql::write_devices(connection, &rows).await?;
     events.sort_unstable_by_key(|row| row.id);
     sql::write_events(connection, &events).await?;
-    let mut rows: Vec<_> = changed_outcomes.iter().filter_map(|key| outcomes.get_key_value(key)).collect();
+    let mut rows: Vec<_> = changed_outcomes.keys().filter_map(|key| outcomes.get_key_value(key)).collect();
     rows.sort_unstable_by_key(|(key, _)| *key);
     sql::write_outcomes(connection, &rows).await?;
     let failed: Vec<_> = failed
@@ -221,6 +225,26 @@ pub(super) async fn write(
     done.events_duplicate = done.accepted.iter().map(|a| a.len() as u64).sum::<u64>() - done.events_new;
     done.configuration_failures = batch.configuration_failures;
     Ok(done)
+}
+
+/// The outcomes that a batch may change or has to know: of what runs, ran, was offered and is reported on.
+fn concerned(
+    batch: &Batch,
+    check_ins: &[&Pending],
+    left: &[Option<String>],
+    fresh: &[(&Report, Option<Arc<KnownVersion>>)],
+) -> HashSet<sql::OutcomeKey> {
+    let mut wanted: HashSet<_> =
+        batch.devices.iter().map(|(key, row)| (*key, target(row).to_owned())).collect();
+    for (pending, left) in check_ins.iter().zip(left) {
+        let runs = pending.runs_known.then(|| pending.about.running.clone());
+        let offered = pending.offered.as_ref().map(|known| known.version.to_string());
+        wanted.extend([runs, offered, left.clone()].into_iter().flatten().map(|of| (pending.key, of)));
+    }
+    let reported =
+        fresh.iter().filter_map(|(report, target)| Some((report.key, target.as_ref()?.version.to_string())));
+    wanted.extend(reported);
+    wanted
 }
 
 /// In the order of the table, so that neighbours are read and written together.

@@ -157,6 +157,16 @@ pub struct OutcomeView {
     pub install_failed: Option<(i64, String)>,
     /// The first sign of bad health.
     pub health_failed: Option<(i64, String)>,
+    /// It was offered first.
+    pub offered_at: Option<i64>,
+    /// The device had its bytes.
+    pub downloaded_at: Option<i64>,
+    /// The device first asked while it ran it.
+    pub ran_at: Option<i64>,
+    /// The device first ran an older one after it.
+    pub rolled_back_at: Option<i64>,
+    /// The device first said that what it was answered does not fit it.
+    pub refused: Option<(i64, String)>,
 }
 
 /// Devices per outcome of one version.

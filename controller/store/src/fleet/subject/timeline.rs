@@ -33,11 +33,16 @@ pub(super) fn timeline(
         }
         for of in &about.outcomes {
             let version = &of.version;
+            add(of.offered_at, format!("was first offered {version}"));
+            add(of.downloaded_at, format!("downloaded {version}"));
+            add(of.ran_at, format!("ran {version}"));
+            add(of.rolled_back_at, format!("went back from {version}"));
             add(of.trial_at, format!("made {version} active"));
             add(of.success_at, format!("started {version}"));
             let failures = [
                 (&of.launch_failed, "did not start"),
                 (&of.install_failed, "could not install"),
+                (&of.refused, "could not take"),
                 (&of.health_failed, "was not well on"),
             ];
             for (failure, words) in failures {
