@@ -1,6 +1,7 @@
 //! Whole-system tests: the real program, driven from outside.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers fail the test that uses them")]
 
+mod analytics;
 mod brakes;
 mod cli;
 mod clients;

@@ -12,6 +12,7 @@ use crate::commands::{
     device::DeviceArgs,
     gateway::GatewayArgs,
     operator::OperatorArgs,
+    report::ReportArgs,
     simulate::SimulateArgs,
 };
 
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     Brake(Box<BrakeArgs>),
     /// Show what was decided for the rollouts of an app, and check that the log is unchanged
     Decisions(DecisionsArgs),
+    /// Report how the releases of an app reach their devices and do on them
+    Report(ReportArgs),
     /// Show, export or forget what is kept of one device, or put it on a channel
     Device(Box<DeviceArgs>),
     /// Print the `capacitor.config` block that points an app at a server

@@ -41,6 +41,7 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => commands::simulate::run(&args),
         Command::Brake(args) => commands::brake::run(&args),
         Command::Decisions(args) => commands::decisions::run(&args),
+        Command::Report(args) => commands::report::run(&args),
         Command::Device(args) => commands::device::run(&args),
         Command::ClientConfig(args) => commands::client_config::run(&args),
         Command::Completions(args) => commands::completions::run(&args),

@@ -27,6 +27,7 @@ mod devices;
 mod explain;
 mod openapi;
 mod ready;
+mod report;
 mod token;
 mod tokens;
 
@@ -102,6 +103,7 @@ impl Admin {
             .route("/devices/erase", device(post(devices::erase), DeviceRight::Erase))
             .route("/devices/override", device(post(devices::put_on), DeviceRight::Change))
             .route("/devices/acts", get(devices::acts))
+            .route("/report", get(report::report))
             .route("/openapi.json", get(openapi_json))
             .fallback(unknown)
             .layer(middleware::from_fn_with_state(self.clone(), authorise));

@@ -18,7 +18,7 @@ use super::{
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Sluice admin API", description = "State of an installation, for people and tools.", license(name = "Apache-2.0")),
-    paths(super::status, super::explain::explain, super::brakes::list, super::brakes::stop, super::decisions::list, super::devices::export, super::devices::erase, super::devices::put_on, super::devices::acts),
+    paths(super::status, super::explain::explain, super::brakes::list, super::brakes::stop, super::decisions::list, super::devices::export, super::devices::erase, super::devices::put_on, super::devices::acts, super::report::report),
     components(schemas(ApiError, BrakeRequest, BrakeView, Acts, Decisions, EraseRequest, Erased, Explanation, Kept, Overridden, OverrideRequest, WhoseData, Status, DeviceRequest)),
     modifiers(&Bearer)
 )]
