@@ -93,6 +93,7 @@ fn numbers_add_up_and_stay_when_all_is_sent_again_or_the_server_is_killed() {
     for number in 0..PHONES {
         assert_eq!(phone(number).asks(&server)["version"], "1.1.0");
     }
+    let zip = phone(0).downloads(&server, "1.1.0");
     send(&server, began);
     // Those that started it ask again, and a few are on another platform with nothing for them.
     for number in (0..PHONES).filter(|number| matches!(way(*number).1, "running" | "unhealthy")) {
@@ -110,6 +111,7 @@ fn numbers_add_up_and_stay_when_all_is_sent_again_or_the_server_is_killed() {
     let release = &before["releases"][0];
     let of = |name: &str| expected[name].as_u64().unwrap();
     assert_eq!(release["offered"], u64::from(PHONES) + 1);
+    assert_eq!(release["bytes"], zip.len());
     assert_eq!(release["failures"]["delivery"], of("deliveryFailed"));
     assert_eq!(release["failures"]["installation"], of("installationFailed"));
     assert_eq!(release["failures"]["health"], of("unhealthy"));

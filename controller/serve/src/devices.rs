@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use sluice_core::{
+    digest::Digest,
     ids::ChannelName,
     memory::{DeviceMemory, OverrideBy},
     outcome::Event,
@@ -55,6 +56,9 @@ pub trait Devices: fmt::Debug + Send + Sync {
 
     /// Takes a device off its channel, durably.
     async fn unset_channel(&self, app: &str, device: DeviceKey) -> Result<(), NotStored>;
+
+    /// Notes that bytes of a zip were sent to a device. Never waits, and may be lost.
+    fn sent(&self, _zip: &Digest, _bytes: u64) {}
 
     /// Whether reports of devices are refused at present.
     fn trouble(&self) -> Option<Trouble>;

@@ -13,7 +13,10 @@ use axum::{
 use futures::StreamExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
-use crate::{device::DeviceServer, protocol::Reply, reply::not_found};
+use prometheus_client::metrics::counter::Counter;
+use sluice_core::digest::Digest;
+
+use crate::{device::DeviceServer, devices::Devices, protocol::Reply, reply::not_found};
 use file::FileBody;
 pub(crate) use file::READS;
 use range::Selected;
@@ -89,8 +92,11 @@ async fn answer(
             return Ok(response);
         }
     };
-    let body =
-        if method == Method::HEAD { Body::empty() } else { source.body(server, first, length).await? };
+    let body = if method == Method::HEAD {
+        Body::empty()
+    } else {
+        source.body(Sent::of(server, sha256), server, first, length).await?
+    };
     let mut response = with(Response::new(body), status, etag);
     response.headers_mut().insert(header::CONTENT_TYPE, ZIP);
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -126,6 +132,28 @@ fn if_range(headers: &HeaderMap, etag: &str) -> bool {
     headers.get(header::IF_RANGE).is_none_or(|value| value.as_bytes().trim_ascii() == etag.as_bytes())
 }
 
+/// Counts what is sent of a zip.
+#[derive(Debug, Clone)]
+struct Sent {
+    all: Counter,
+    devices: Arc<dyn Devices>,
+    zip: Option<Digest>,
+}
+
+impl Sent {
+    fn of(server: &DeviceServer, sha256: &str) -> Self {
+        let (all, devices) = (server.metrics.download_bytes.clone(), server.views.devices.clone());
+        Self { all, devices, zip: sha256.parse().ok() }
+    }
+
+    fn add(&self, bytes: u64) {
+        self.all.inc_by(bytes);
+        if let Some(zip) = &self.zip {
+            self.devices.sent(zip, bytes);
+        }
+    }
+}
+
 /// Where the bytes come from.
 enum Source {
     /// A file of this machine.
@@ -157,8 +185,7 @@ impl Source {
         }
     }
 
-    async fn body(self, server: &DeviceServer, first: u64, length: u64) -> io::Result<Body> {
-        let sent = server.metrics.download_bytes.clone();
+    async fn body(self, sent: Sent, server: &DeviceServer, first: u64, length: u64) -> io::Result<Body> {
         match self {
             Self::Local { file, .. } => {
                 Ok(Body::new(FileBody::new(file, first, length, server.reads.clone(), sent)))
@@ -169,7 +196,7 @@ impl Source {
                 // The announced length makes the connection fail when the stream ends early.
                 let chunks = reading.chunks.inspect(move |chunk| {
                     if let Ok(chunk) = chunk {
-                        sent.inc_by(chunk.len() as u64);
+                        sent.add(chunk.len() as u64);
                     }
                 });
                 Ok(Body::from_stream(chunks))

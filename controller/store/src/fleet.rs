@@ -36,6 +36,7 @@ mod subject;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+pub(crate) mod traffic;
 mod transaction;
 pub(crate) mod trials;
 mod types;
@@ -68,6 +69,7 @@ pub use self::{
     ingest::{Choice, Noted, OfferMade, Reported, Segment},
     place::{FleetUrl, InvalidFleetUrl},
     subject::{EventView, Export, Happening, OverrideView, Subject},
+    traffic::Sent,
     trials::{EnrolmentView, HORIZON_SECONDS, LevelView, RolloutView, Trial},
     types::{
         Accepted, ActiveDevices, CheckIn, Declared, DeviceView, Enrolling, Figures, LastOffer, Limits, Offer,
@@ -85,6 +87,7 @@ use self::{
     registry::Registry,
     remembered::Remembered,
     schema::Holder,
+    traffic::Traffic,
     trials::{Journals, Trials},
     writer::Writer,
 };
@@ -109,6 +112,7 @@ pub(crate) struct Shared {
     pub(crate) remembered: Remembered,
     journals: Journals,
     queue: Queue,
+    traffic: Traffic,
     counters: Counters,
     /// Damaged files that were set aside and are still there.
     damaged_files: u64,
@@ -182,6 +186,7 @@ impl Fleet {
             remembered,
             journals,
             queue: Queue::new(&limits),
+            traffic: Traffic::default(),
             counters: Counters::default(),
             damaged_files: damaged::kept(&place),
             up_since: AtomicI64::new(up_since),

@@ -88,6 +88,7 @@ fn text(report: &Value) -> String {
             "COMPAT",
             "HEALTH",
             "BACK",
+            "SENT",
         ];
         let rows = releases.iter().map(|release| {
             let number = |field: &str| release[field].as_u64().unwrap_or(0).to_string();
@@ -106,6 +107,7 @@ fn text(report: &Value) -> String {
                 failed("compatibility"),
                 failed("health"),
                 number("rolledBack"),
+                bytes(&release["bytes"]),
             ]
         });
         let head = head.iter().map(|title| (*title).to_owned()).collect();
@@ -161,6 +163,16 @@ fn percent(rate: &Value) -> String {
     rate.as_f64().map_or("-".to_owned(), |rate| format!("{:.1}%", rate * 100.0))
 }
 
+fn bytes(of: &Value) -> String {
+    let Some(mut left) = of.as_f64() else { return "-".to_owned() };
+    let units = ["B", "kB", "MB", "GB", "TB"];
+    let mut unit = 0;
+    while left >= 1000.0 && unit + 1 < units.len() {
+        (left, unit) = (left / 1000.0, unit + 1);
+    }
+    if unit == 0 { format!("{left} B") } else { format!("{left:.1} {}", units[unit]) }
+}
+
 fn length(seconds: &Value) -> String {
     let Some(seconds) = seconds.as_i64() else { return "-".to_owned() };
     match seconds {
@@ -204,7 +216,7 @@ mod tests {
             "standing": { "notOffered": 1, "running": 9, "offered": 0 },
             "releases": [{
                 "version": "1.1.0", "running": 9, "dailyActive": 3, "monthlyActive": 9, "offered": 9,
-                "deliveryRate": 1.0, "started": 9, "successRate": null, "rolledBack": 0,
+                "deliveryRate": 1.0, "started": 9, "successRate": null, "rolledBack": 0, "bytes": 2_345_678,
                 "failures": { "delivery": 1, "installation": 0, "compatibility": 0, "health": 0 },
                 "standing": { "running": 9 },
                 "coverage": [{ "channel": "production", "secondsToPercent": { "50": 60, "90": 7300 } }],
@@ -220,6 +232,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "`{line}` is not in\n{text}");
         }
+        assert!(text.contains("2.3 MB"), "{text}");
         assert!(text.contains("100.0%") && !text.contains("90 % of active"), "{text}");
     }
 }

@@ -56,7 +56,15 @@ async fn of(admin: &Admin, wanted: &Wanted, now: Timestamp) -> Result<Report, Ap
     let fleet = devices::fleet(&admin.device.views)?;
     let since = since(wanted.since.as_deref(), now)?;
     let query = ReportQuery { app: &wanted.app, channel: wanted.channel.as_deref(), since };
-    let report = fleet.report(&query).await.map_err(|error| devices::away(&error))?;
+    let mut report = fleet.report(&query).await.map_err(|error| devices::away(&error))?;
+    let traffic = fleet.traffic(since).await.map_err(|error| devices::away(&error))?;
+    let snapshot = admin.device.views.snapshot.load_full();
+    if let (Some(report), Some(served)) = (&mut report, snapshot.app(&wanted.app)) {
+        for release in &mut report.releases {
+            let zip = served.bundle(&release.version).map(|bundle| bundle.offer.zip.sha256);
+            release.bytes = zip.map(|zip| traffic.get(&zip).copied().unwrap_or(0));
+        }
+    }
     let unknown = || {
         let message = format!("no device ever asked for {}", wanted.app);
         ApiError::new(StatusCode::NOT_FOUND, "no_app", message)

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use sluice_store::fleet::{self, FleetError};
 
 use super::{
-    Arc, ChannelName, CheckIn, DeviceKey, DeviceMemory, Devices, Event, Figure, Fleet, NotStored, OverrideBy,
-    Trouble,
+    Arc, ChannelName, CheckIn, DeviceKey, DeviceMemory, Devices, Digest, Event, Figure, Fleet, NotStored,
+    OverrideBy, Trouble,
 };
 
 #[async_trait]
@@ -35,6 +35,10 @@ impl Devices for Fleet {
 
     async fn unset_channel(&self, app: &str, device: DeviceKey) -> Result<(), NotStored> {
         Ok(Fleet::unset_channel(self, app, device).await?)
+    }
+
+    fn sent(&self, zip: &Digest, bytes: u64) {
+        Fleet::sent(self, zip, bytes);
     }
 
     fn trouble(&self) -> Option<Trouble> {

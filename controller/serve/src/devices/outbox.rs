@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use sluice_store::relay::{Outbox, OutboxError};
 
 use super::{
-    Arc, ChannelName, CheckIn, DeviceKey, DeviceMemory, Devices, Event, Figure, NotStored, OverrideBy,
-    Trouble,
+    Arc, ChannelName, CheckIn, DeviceKey, DeviceMemory, Devices, Digest, Event, Figure, NotStored,
+    OverrideBy, Trouble,
 };
 
 #[async_trait]
@@ -35,6 +35,10 @@ impl Devices for Outbox {
 
     async fn unset_channel(&self, app: &str, device: DeviceKey) -> Result<(), NotStored> {
         Ok(Outbox::unset_channel(self, app, device).await?)
+    }
+
+    fn sent(&self, zip: &Digest, bytes: u64) {
+        Outbox::sent(self, zip, bytes);
     }
 
     /// A store that is away is none: other gateways have the same one, and decisions go on here as there.

@@ -12,12 +12,13 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use prometheus_client::metrics::counter::Counter;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
 };
 use tokio_util::sync::PollSemaphore;
+
+use super::Sent;
 
 /// Large enough that handing over to the blocking pool does not count, small enough for thousands at once.
 const PIECE: usize = 64 * 1024;
@@ -32,11 +33,11 @@ pub(super) struct FileBody {
     left: u64,
     turn: PollSemaphore,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
-    sent: Counter,
+    sent: Sent,
 }
 
 impl FileBody {
-    pub(super) fn new(file: File, first: u64, length: u64, reads: Arc<Semaphore>, sent: Counter) -> Self {
+    pub(super) fn new(file: File, first: u64, length: u64, reads: Arc<Semaphore>, sent: Sent) -> Self {
         let turn = PollSemaphore::new(reads);
         Self { file: Arc::new(file), at: first, left: length, turn, reading: None, sent }
     }
@@ -83,7 +84,7 @@ impl Body for FileBody {
         };
         self.at += piece.len() as u64;
         self.left -= piece.len() as u64;
-        self.sent.inc_by(piece.len() as u64);
+        self.sent.add(piece.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 

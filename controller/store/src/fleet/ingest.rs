@@ -17,6 +17,7 @@ use super::{
     model::{About, OverrideRow, cut},
     queue::{Gathered, Job, Pending},
     sql,
+    traffic::Sent,
     trials::Trial,
 };
 
@@ -35,6 +36,8 @@ pub struct Segment {
     pub offers: Vec<OfferMade>,
     /// Until when contacts were lost at the gateway, when some were, in seconds since 1970.
     pub lost: Option<i64>,
+    /// Bytes that were sent to devices.
+    pub sent: Vec<Sent>,
 }
 
 /// A bundle was offered, at the latest in this minute.
@@ -227,7 +230,7 @@ impl Fleet {
     /// Takes in what a gateway gathered, all of it in one transaction. Says whether it was new: a segment that comes
     /// again changes nothing, also after a crash.
     pub async fn ingest(&self, segment: Segment) -> Result<bool, FleetError> {
-        let Segment { id, check_ins, events, choices, offers, lost } = segment;
+        let Segment { id, check_ins, events, choices, offers, lost, sent } = segment;
         if let Some(until) = lost {
             self.shared.lose(until);
         }
@@ -242,6 +245,7 @@ impl Fleet {
             check_ins: Vec::with_capacity(check_ins.len()),
             reports: Vec::with_capacity(events.len()),
             choices: Vec::with_capacity(choices.len()),
+            sent,
         };
         for noted in check_ins {
             gathered.check_ins.extend(self.pending(&noted));

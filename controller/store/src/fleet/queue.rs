@@ -16,6 +16,7 @@ use super::{
     model::{About, OverrideRow},
     registry::KnownVersion,
     subject::Erasure,
+    traffic::Sent,
     trials::{Name, Trial},
     types::{Accepted, Limits},
 };
@@ -71,6 +72,7 @@ pub(crate) struct Gathered {
     pub(crate) check_ins: Vec<Pending>,
     pub(crate) reports: Vec<Report>,
     pub(crate) choices: Vec<(Key, Option<OverrideRow>)>,
+    pub(crate) sent: Vec<Sent>,
 }
 
 /// Where the answer goes.

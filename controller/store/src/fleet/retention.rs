@@ -89,6 +89,7 @@ impl Cleanup {
             let before = old.div_euclid(census::DAY);
             delete(connection, "DELETE FROM census WHERE day < $1", before).await?;
             delete(connection, "DELETE FROM funnel WHERE day < $1", before).await?;
+            delete(connection, "DELETE FROM traffic WHERE day < $1", before).await?;
             delete(connection, "DELETE FROM coverage WHERE at < $1", old).await?;
             self.summed = day;
         }

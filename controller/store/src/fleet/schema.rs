@@ -13,9 +13,9 @@ use sqlx::{
 use super::{dialect::Connection, error::FleetError, place::Place, types::Limits};
 
 /// The newest format that this program knows: the number of the last migration.
-pub(crate) const SCHEMA: i64 = 5;
+pub(crate) const SCHEMA: i64 = 6;
 
-type Migrations = [(i64, &'static str, &'static str); 5];
+type Migrations = [(i64, &'static str, &'static str); 6];
 
 const SQLITE: Migrations = [
     (1, "fleet", include_str!("../../migrations/sqlite/0001_fleet.sql")),
@@ -23,6 +23,7 @@ const SQLITE: Migrations = [
     (3, "trials", include_str!("../../migrations/sqlite/0003_trials.sql")),
     (4, "acts", include_str!("../../migrations/sqlite/0004_acts.sql")),
     (5, "census", include_str!("../../migrations/sqlite/0005_census.sql")),
+    (6, "traffic", include_str!("../../migrations/sqlite/0006_traffic.sql")),
 ];
 
 const POSTGRES: Migrations = [
@@ -31,6 +32,7 @@ const POSTGRES: Migrations = [
     (3, "trials", include_str!("../../migrations/postgres/0003_trials.sql")),
     (4, "acts", include_str!("../../migrations/postgres/0004_acts.sql")),
     (5, "census", include_str!("../../migrations/postgres/0005_census.sql")),
+    (6, "traffic", include_str!("../../migrations/postgres/0006_traffic.sql")),
 ];
 
 /// Keeps others off the store while it lives, and is gone when the process is, however it ends. A server keeps its lock

@@ -174,6 +174,7 @@ async fn a_file_of_the_release_before() {
         "census",
         "funnel",
         "coverage",
+        "traffic",
     ] {
         let drop: String = format!("DROP TABLE {table}");
         set_meta(&file.path(), drop.leak()).await;

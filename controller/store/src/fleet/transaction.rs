@@ -19,6 +19,7 @@ use super::{
     registry::{Dirty, KnownVersion},
     remembered::Learned,
     sql,
+    traffic::{self, Sent},
     trials::{Enrolments, Name, Seen, Trials},
     types::Accepted,
 };
@@ -99,6 +100,14 @@ impl Done {
     }
 }
 
+/// What waits for any transaction, and has no caller.
+pub(super) struct Beside<'a> {
+    /// Names of apps and versions.
+    pub(super) dirty: &'a Dirty,
+    /// Bytes that were sent to devices.
+    pub(super) sent: &'a [Sent],
+}
+
 /// Records what a person did to one device.
 async fn note(connection: &mut Connection, act: Option<&Act>, now: i64) -> Result<(), sqlx::Error> {
     match act {
@@ -114,11 +123,12 @@ pub(super) async fn write(
     trials: &mut Trials,
     check_ins: &[Pending],
     jobs: &[Job],
-    dirty: &Dirty,
+    beside: &Beside<'_>,
 ) -> Result<Done, sqlx::Error> {
     let (mut done, now) = (Done::default(), (shared.clock)());
-    sql::write_names(connection, dirty).await?;
+    sql::write_names(connection, beside.dirty).await?;
     let gathered = done.settle(connection, trials, jobs, now).await?;
+    traffic::write(connection, beside.sent.iter().chain(gathered.iter().flat_map(|g| &g.sent))).await?;
     let here =
         jobs.iter().filter_map(|job| if let Job::Record(reports, _) = job { Some(reports) } else { None });
     // In the order of the answers; those that came by segments wait for none.

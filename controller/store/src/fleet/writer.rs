@@ -16,12 +16,11 @@ use super::{
     error::{FleetError, is_damage},
     place::Place,
     queue::{Job, Pending, Taken},
-    registry::Dirty,
     remembered::Learned,
     retention::Cleanup,
     schema::{self, Holder, Lock},
     sql,
-    transaction::{Done, write},
+    transaction::{Beside, Done, write},
     trials::{self, TOLERATED, Trials},
     types::Accepted,
 };
@@ -125,14 +124,14 @@ impl Writer {
     /// Writes a batch and answers it. Returns whom to tell when the store closes.
     async fn process(&mut self, taken: Taken) -> Option<super::queue::Reply<()>> {
         let Taken { check_ins, jobs } = taken;
-        let dirty = self.shared.registry.take_dirty();
+        let (dirty, sent) = (self.shared.registry.take_dirty(), self.shared.traffic.take());
         let waits =
             |job: &Job| matches!(job, Job::Flush(_) | Job::Close(_) | Job::Cleanup(_) | Job::Judge(_));
         let idle = jobs.iter().all(waits);
-        let result = if idle && check_ins.is_empty() && dirty.is_empty() {
+        let result = if idle && check_ins.is_empty() && dirty.is_empty() && sent.is_empty() {
             Ok(Done::default())
         } else {
-            self.transaction(&check_ins, &jobs, &dirty).await
+            self.transaction(&check_ins, &jobs, &Beside { dirty: &dirty, sent: &sent }).await
         };
         let counters = &self.shared.counters;
         match result {
@@ -179,6 +178,7 @@ impl Writer {
                 }
                 self.failing_since.get_or_insert((self.shared.clock)());
                 self.shared.registry.give_back(dirty);
+                self.shared.traffic.give_back(sent);
                 for pending in &check_ins {
                     self.shared.hot.forget(&pending.key);
                 }
@@ -257,9 +257,9 @@ impl Writer {
         &mut self,
         check_ins: &[Pending],
         jobs: &[Job],
-        dirty: &Dirty,
+        beside: &Beside<'_>,
     ) -> Result<Done, sqlx::Error> {
-        let result = self.attempt(check_ins, jobs, dirty).await;
+        let result = self.attempt(check_ins, jobs, beside).await;
         self.shared.counters.committed(&result);
         result
     }
@@ -268,7 +268,7 @@ impl Writer {
         &mut self,
         check_ins: &[Pending],
         jobs: &[Job],
-        dirty: &Dirty,
+        beside: &Beside<'_>,
     ) -> Result<Done, sqlx::Error> {
         let mut connection = self.take_connection().await?;
         let known = self.trials.take();
@@ -276,7 +276,7 @@ impl Writer {
             .patiently(async {
                 let mut trials = known_or_read(&self.shared, known, &mut connection).await?;
                 connection.begin().await?;
-                let done = write(&self.shared, &mut connection, &mut trials, check_ins, jobs, dirty).await?;
+                let done = write(&self.shared, &mut connection, &mut trials, check_ins, jobs, beside).await?;
                 connection.commit().await?;
                 Ok((done, trials))
             })

@@ -13,6 +13,7 @@ use std::{
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use sluice_core::{
+    digest::Digest,
     ids::{AppId, ChannelName},
     memory::{DeviceMemory, Failed, Override, OverrideBy},
     outcome::{Attribution, Event, Withhold},
@@ -37,6 +38,7 @@ use crate::{
         hot::{Hot, Key},
         registry::{KnownVersion, Registry},
         remembered::Learned,
+        traffic::Traffic,
     },
     objects::{Objects, ObjectsError},
 };
@@ -163,6 +165,8 @@ struct Inner {
     wake: Notify,
     /// Until when contacts were lost; 0 when none were, or it was told.
     lost: AtomicI64,
+    /// Bytes that were sent to devices. They go with the next segment.
+    traffic: Traffic,
     counters: Counters,
 }
 
@@ -199,6 +203,7 @@ impl Outbox {
             waiting: Mutex::default(),
             wake: Notify::new(),
             lost: AtomicI64::new(0),
+            traffic: Traffic::default(),
             counters: Counters::default(),
             limits,
         };
@@ -404,6 +409,11 @@ impl Outbox {
         answer.await.unwrap_or(Err(OutboxError::Closed))
     }
 
+    /// Notes that bytes of a zip were sent to a device. Never waits.
+    pub fn sent(&self, zip: &Digest, bytes: u64) {
+        self.inner.traffic.add(zip, bytes, (self.inner.clock)());
+    }
+
     /// Figures for metrics and readiness.
     pub fn figures(&self) -> OutboxFigures {
         let inner = &*self.inner;
@@ -502,6 +512,8 @@ impl Inner {
         segment.offers = self.offers(&dirty.versions);
         let lost = self.lost.swap(0, Ordering::Relaxed);
         segment.lost = (lost != 0).then_some(lost);
+        let sent = self.traffic.take();
+        segment.sent.clone_from(&sent);
         if segment == (Segment { id: segment.id, ..Segment::default() }) {
             return Ok(());
         }
@@ -532,6 +544,7 @@ impl Inner {
                 self.counters.flush_failures.fetch_add(1, Ordering::Relaxed);
                 self.counters.refused_events.fetch_add(events, Ordering::Relaxed);
                 self.registry.give_back(dirty);
+                self.traffic.give_back(sent);
                 self.lost.fetch_max(lost, Ordering::Relaxed);
                 if said.replace(error.clone()).is_none() {
                     tracing::warn!(

@@ -1,4 +1,4 @@
-//! A segment as an object: compressed lines of JSON, each a check-in, an event, a choice or an offer.
+//! A segment as an object: compressed lines of JSON, each a check-in, an event, a choice, an offer or bytes that were sent.
 //!
 //! A line of a kind that this program does not know is skipped: a later release wrote it.
 
@@ -9,7 +9,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::fleet::{Choice, Noted, OfferMade, Reported, Segment};
+use crate::fleet::{Choice, Noted, OfferMade, Reported, Segment, Sent};
 
 /// Where segments are.
 pub(super) const FOLDER: &str = "segments";
@@ -25,6 +25,7 @@ enum Line {
     Choice(Choice),
     Offer(OfferMade),
     Lost(i64),
+    Sent(Sent),
 }
 
 /// What the name of a segment says.
@@ -84,12 +85,13 @@ pub(super) fn minute(at: Timestamp) -> String {
 
 /// Writes it down.
 pub(super) fn encode(segment: Segment) -> io::Result<Vec<u8>> {
-    let Segment { id: _, check_ins, events, choices, offers, lost } = segment;
+    let Segment { id: _, check_ins, events, choices, offers, lost, sent } = segment;
     let lines = (check_ins.into_iter().map(Line::CheckIn))
         .chain(events.into_iter().map(Line::Event))
         .chain(choices.into_iter().map(Line::Choice))
         .chain(offers.into_iter().map(Line::Offer))
-        .chain(lost.map(Line::Lost));
+        .chain(lost.map(Line::Lost))
+        .chain(sent.into_iter().map(Line::Sent));
     let mut writer = GzEncoder::new(Vec::new(), Compression::fast());
     for line in lines {
         serde_json::to_writer(&mut writer, &line)?;
@@ -109,6 +111,7 @@ pub(super) fn decode(id: Uuid, bytes: &[u8]) -> io::Result<Segment> {
             Ok(Line::Event(reported)) => segment.events.push(reported),
             Ok(Line::Choice(choice)) => segment.choices.push(choice),
             Ok(Line::Offer(offer)) => segment.offers.push(offer),
+            Ok(Line::Sent(sent)) => segment.sent.push(sent),
             Ok(Line::Lost(until)) => segment.lost = Some(until),
             Err(error) => {
                 // JSON that is none is damage; JSON of another shape is of another release.
@@ -160,6 +163,7 @@ mod tests {
             }],
             offers: Vec::new(),
             lost: Some(START),
+            sent: vec![Sent { zip: crate::fleet::testing::bundle("2.0.0"), day: 3, bytes: 5 }],
         };
         let bytes = encode(segment.clone()).unwrap();
         assert_eq!(decode(Uuid::from_bytes([3; 16]), &bytes).unwrap(), segment);

@@ -77,6 +77,9 @@ pub struct ReleaseReport {
     pub success_rate: Option<f64>,
     /// When it reached its devices, by channel.
     pub coverage: Vec<ReleaseCoverage>,
+    /// Bytes of its zip that were sent on the days of the report; nothing when its zip is not known any more. Filled in by
+    /// whoever knows zips.
+    pub bytes: Option<u64>,
 }
 
 /// Devices of which something is true, each once.
@@ -333,6 +336,7 @@ impl ReleaseReport {
             delivery_rate: None,
             success_rate: None,
             coverage: Vec::new(),
+            bytes: None,
         }
     }
 

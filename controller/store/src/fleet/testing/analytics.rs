@@ -107,7 +107,8 @@ pub async fn every_device_stands_somewhere(place: &dyn Place) {
         ]
     );
     reconciles(&fleet, &told).await;
-    let [release] = &told.releases[..] else { panic!("one release: {told:?}") };
+    assert_eq!(told.releases.len(), 1, "{told:?}");
+    let release = &told.releases[0];
     let facts = release.facts;
     assert_eq!((facts.offered, facts.delivered, facts.installed, facts.started), (10, 7, 6, 3));
     let failures = facts.failures;

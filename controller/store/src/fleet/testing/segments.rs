@@ -3,7 +3,7 @@
 use sluice_core::memory::{Override, OverrideBy};
 
 use super::{APP, Place, START, bundle, check, device, event, open, record, reopen};
-use crate::fleet::{CheckIn, Choice, Fleet, Noted, OfferMade, Reported, Segment};
+use crate::fleet::{CheckIn, Choice, Fleet, Noted, OfferMade, Reported, Segment, Sent};
 
 fn id(n: u8) -> [u8; 16] {
     [n; 16]
@@ -30,6 +30,7 @@ fn segment(n: u8, at: i64) -> Segment {
         ],
         offers: vec![OfferMade { app: app(), version: "2.0.0".to_owned(), digest, at: at + 600 }],
         lost: None,
+        sent: vec![Sent { zip: digest, day: at.div_euclid(24 * 3600), bytes: 1000 }],
     }
 }
 
@@ -45,10 +46,15 @@ pub async fn segments_count_once(place: &dyn Place) {
     assert_eq!(new, 2, "two segments, three times each");
     let figures = fleet.figures();
     assert_eq!((figures.events_new, figures.events_duplicate), (2, 2), "their events are the same");
+    fleet.sent(&bundle("2.0.0"), 7);
+    fleet.sent(&bundle("3.0.0"), 5);
     fleet.close().await.expect("close");
 
     let fleet = reopen(place, &hands).await;
     assert!(!ingest(&fleet, segment(1, START)).await, "after a restart");
+    let sent = fleet.traffic(START).await.expect("bytes");
+    assert_eq!(sent, [(bundle("2.0.0"), 2007), (bundle("3.0.0"), 5)].into());
+    assert!(fleet.traffic(START + 24 * 3600).await.expect("bytes").is_empty());
     let counts = fleet.outcome_counts(APP).await.expect("counts");
     assert_eq!((counts["2.0.0"].trials, counts["2.0.0"].launch_failures), (1, 1));
     let known = fleet.known_segments(vec![id(1), id(2), id(9)]).await.expect("known ones");
