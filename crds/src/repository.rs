@@ -9,8 +9,10 @@ use crate::{
     common::{APP, Condition, DURATION, DURATION_OR_FOREVER, SecretReference, not_observed, term_rules},
 };
 
+mod notifications;
 mod reserved;
 
+pub use notifications::{NotificationForm, NotificationNetwork, Notifications};
 pub use reserved::{
     Forge, ForgeType, Freeze, MetricProvider, MetricProviderType, Verify, VerifyMode, Webhook,
 };
@@ -104,6 +106,9 @@ pub struct RepositorySpec {
     /// Notifications of pushes. Reserved: not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
+    /// Who is told what becomes of rollouts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notifications: Option<Notifications>,
     /// Which signatures a commit must have. Reserved: not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<Verify>,

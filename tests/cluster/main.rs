@@ -7,6 +7,7 @@ mod events;
 mod external;
 mod faults;
 mod leadership;
+mod notifications;
 mod people;
 mod restore;
 mod rights;

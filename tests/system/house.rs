@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sluice-bundle", &["sluice-core"]),
     ("sluice-repo", &["sluice-core"]),
     ("sluice-store", &["sluice-core"]),
-    ("sluice-notify", &["sluice-core", "sluice-store"]),
+    ("sluice-notify", &["sluice-bundle", "sluice-core", "sluice-store"]),
     ("sluice-engine", &["sluice-core", "sluice-manifest", "sluice-bundle", "sluice-repo", "sluice-store"]),
     (
         "sluice-kube",

@@ -9,11 +9,13 @@ use std::fmt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use secrecy::SecretString;
+use sluice_notify::{Form, Target};
 
 #[cfg(test)]
 mod cluster_tests;
 mod data;
 mod mistake;
+mod notifications;
 mod repository;
 #[cfg(test)]
 mod tests;
@@ -113,6 +115,16 @@ impl Loaded {
     /// The secrets that sign webhooks: the lines of the key `token`, several while they are rotated.
     pub fn webhook(&self) -> Result<Vec<SecretString>, CredentialsError> {
         repository::read_webhook(&self.data).map_err(|mistakes| self.invalid(mistakes))
+    }
+
+    /// Who is told what becomes of rollouts, by the keys `address` and `token`.
+    pub fn notifications(
+        &self,
+        form: Form,
+        signed: bool,
+        anywhere: bool,
+    ) -> Result<Target, CredentialsError> {
+        notifications::read(&self.data, form, signed, anywhere).map_err(|mistakes| self.invalid(mistakes))
     }
 
     fn invalid(&self, mistakes: Mistakes) -> CredentialsError {

@@ -34,6 +34,7 @@ use crate::{
     credentials::CredentialsError,
     deleted::Deleted,
     events::publish,
+    notifier::{Delivery, Notifier},
     objects::{Objects, STATUS_MANAGER, answer, named},
     operator::{Shared, Statuses},
     plan::{Following, confirmed, name},
@@ -98,6 +99,8 @@ struct Running {
     look: Arc<Notify>,
     adopted: Option<Arc<Adopted>>,
     secrets: Secrets,
+    /// Tells whom the Repository names.
+    notifier: Option<Notifier>,
     /// Ends with it.
     _announcing: AbortOnDrop,
 }
@@ -224,10 +227,10 @@ impl Follow {
                 (Arc::clone(&adopted) as Arc<dyn Resources>, Some(adopted))
             }
         };
-        let decided = Arc::new(Notify::new());
+        let (decided, announce) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let space = shared.cache.namespace(&namespace);
         let announcer = Announcer::new(shared.client.clone(), space, &namespace, &shared.identity);
-        let teller = Teller::new(Arc::clone(store), self.epoch, owner, announcer, Arc::clone(&decided));
+        let teller = Teller::new(Arc::clone(store), self.epoch, owner, announcer, Arc::clone(&announce));
         let parts = Parts {
             source: Arc::clone(&source),
             resources,
@@ -238,7 +241,7 @@ impl Follow {
             snapshot: Arc::clone(&shared.snapshot),
             status: Arc::new(ArcSwap::from_pointee(Status::default())),
             look: Arc::clone(&look),
-            decided,
+            decided: Arc::clone(&decided),
         };
         let settings = Settings {
             owner: following.owner.clone(),
@@ -247,9 +250,21 @@ impl Follow {
             bundles: shared.bundles.clone(),
         };
         let engine = Engine::open(settings, parts).await?;
-        let announcing = tokio::spawn(teller.run());
+        let notify = Arc::new(Notify::new());
+        let notifier = object.spec.notifications.as_ref();
+        let notifier = notifier.map(|n| Notifier::new(shared, self.epoch, owner, &namespace, n, &notify));
+        let announcing = tokio::spawn(async move {
+            let wake = async {
+                loop {
+                    decided.notified().await;
+                    announce.notify_one();
+                    notify.notify_one();
+                }
+            };
+            tokio::select! { () = teller.run() => {}, () = wake => {} }
+        });
         let announcing = AbortOnDrop(announcing.abort_handle());
-        Ok((engine, reporter, Running { source, look, adopted, secrets, _announcing: announcing }))
+        Ok((engine, reporter, Running { source, look, adopted, secrets, notifier, _announcing: announcing }))
     }
 
     /// Moves apps here that the platform team says move here. Not those that the other one is to take from here: each
@@ -285,7 +300,7 @@ impl Follow {
 
     /// The Repository's own affairs while its engine runs: requests, confirmations, Secrets, status.
     async fn attend(&mut self, object: &Arc<Repository>, reporter: &Reporter, running: Running) -> Ended {
-        let Running { source, look, adopted, mut secrets, _announcing } = running;
+        let Running { source, look, adopted, mut secrets, mut notifier, _announcing } = running;
         let mut said = reporter.status();
         let name = name(object);
         let mut next_secrets = Instant::now() + SECRETS;
@@ -293,6 +308,10 @@ impl Follow {
         // A request from before the start is answered by the first look.
         let mut pending = asked.clone().map(|value| (value, jiff::Timestamp::now()));
         let mut again: Option<Instant> = None;
+        if let Some(notifier) = &mut notifier {
+            notifier.renew().await;
+        }
+        let mut delivery = notifier.as_ref().map(Notifier::delivery);
         loop {
             let word = said.borrow_and_update().clone();
             if let Some((status, _)) = &word {
@@ -305,6 +324,12 @@ impl Follow {
                 let told = Said::engine(status, spec, handled);
                 let told =
                     told.with_deleted(adopted.as_ref().map_or_else(Vec::new, |a| a.deleted().status()));
+                let delivered = delivery.as_mut().map(|delivery| delivery.borrow_and_update().clone());
+                if let Some(Delivery::Fails { .. }) = delivered {
+                    // The Secret may have been mended.
+                    next_secrets = next_secrets.min(Instant::now() + MENDED);
+                }
+                let told = told.with_delivery(delivered.as_ref());
                 again = if self.say(&told).await { None } else { Some(Instant::now() + AGAIN) };
                 self.statuses.set(&name, status);
                 let refused = told.reason() == "AuthenticationFailed";
@@ -313,6 +338,15 @@ impl Follow {
                     next_secrets = next_secrets.min(Instant::now() + REFUSED);
                 }
             }
+            let delivered = async {
+                let changed = match &mut delivery {
+                    Some(delivery) => delivery.changed().await.is_ok(),
+                    None => false,
+                };
+                if !changed {
+                    std::future::pending::<()>().await;
+                }
+            };
             let retry = async {
                 match again {
                     Some(again) => tokio::time::sleep_until(again).await,
@@ -344,6 +378,12 @@ impl Follow {
                 }
                 () = tokio::time::sleep_until(next_secrets) => {
                     next_secrets = Instant::now() + SECRETS;
+                    if let Some(notifier) = &mut notifier {
+                        notifier.renew().await;
+                        if *notifier.delivery().borrow() != Delivery::Well {
+                            next_secrets = Instant::now() + MENDED;
+                        }
+                    }
                     match self.renew(&object.namespace().unwrap_or_default(), object, &secrets, &source).await {
                         Ok(None) => {}
                         Ok(Some(fresh)) => {
@@ -358,6 +398,7 @@ impl Follow {
                         Err(trouble) => return Ended::Trouble(trouble),
                     }
                 }
+                () = delivered => {}
                 () = retry => {}
             }
         }

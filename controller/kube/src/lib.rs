@@ -19,6 +19,7 @@ mod follow;
 pub mod github_app;
 mod hooks;
 pub mod leader;
+mod notifier;
 mod objects;
 mod operator;
 mod plan;

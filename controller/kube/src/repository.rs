@@ -11,7 +11,7 @@ use sluice_crds::{
     repository::{AppliedRevision, DeletedChannel, WriteMode},
 };
 
-use crate::{follow::Trouble, status};
+use crate::{follow::Trouble, notifier::Delivery, status};
 
 /// Revisions that are remembered.
 const HISTORY: usize = 10;
@@ -96,6 +96,17 @@ impl Said {
     /// With the channels that are served without their objects.
     pub(crate) fn with_deleted(self, deleted: Vec<DeletedChannel>) -> Self {
         Self { deleted: Some(deleted), ..self }
+    }
+
+    /// With how telling what was decided goes, where somebody is to be told.
+    pub(crate) fn with_delivery(mut self, delivery: Option<&Delivery>) -> Self {
+        let condition = match delivery {
+            None => return self,
+            Some(Delivery::Well) => known("Notified", true, "Delivered", "nothing waits to be told"),
+            Some(Delivery::Fails { reason, message }) => known("Notified", false, reason, message),
+        };
+        self.conditions.push(condition);
+        self
     }
 
     /// The reason of `Ready`.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::{
+    internet::{OnTheInternet, is_elsewhere},
     message::Form,
     signature::sign,
     teller::{Decided, Listener, Undelivered},
@@ -46,6 +47,20 @@ pub enum InvalidSecret {
     Base64,
 }
 
+/// Messages could leave the Internet, or would pass it in clear text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotOnTheInternet {
+    /// Not https.
+    #[error("the address of notifications must be https")]
+    Plain,
+    /// A private address, or one of the machine.
+    #[error("the address of notifications is not one of the Internet")]
+    Private,
+    /// TLS cannot be used.
+    #[error("no connection can be made: {0}")]
+    Client(String),
+}
+
 impl Target {
     /// An address, with the secret that messages are signed with: `whsec_` and base64, or plain text.
     pub fn new(url: Url, secret: Option<&str>, form: Form) -> Result<Self, InvalidSecret> {
@@ -68,6 +83,26 @@ impl Target {
         Ok(Self { url, key, form, http: http.unwrap_or_default() })
     }
 
+    /// The same, only by https and to addresses of the Internet, whatever its name means at the time. Proxies are not used: they
+    /// would look the name up themselves.
+    pub fn on_the_internet(self) -> Result<Self, NotOnTheInternet> {
+        if self.url.scheme() != "https" {
+            return Err(NotOnTheInternet::Plain);
+        }
+        if is_elsewhere(&self.url) {
+            return Err(NotOnTheInternet::Private);
+        }
+        let http = reqwest::Client::builder()
+            .timeout(PATIENCE)
+            .redirect(reqwest::redirect::Policy::none())
+            .https_only(true)
+            .no_proxy()
+            .dns_resolver(OnTheInternet)
+            .build();
+        let http = http.map_err(|error| NotOnTheInternet::Client(error.to_string()))?;
+        Ok(Self { http, ..self })
+    }
+
     /// Sends one message.
     async fn send(&self, id: &str, message: &Value, now: Timestamp) -> Result<(), Undelivered> {
         let body = message.to_string();
@@ -83,7 +118,7 @@ impl Target {
         }
         // The error without the URL, whose path may be a secret.
         let answer = request.body(body).send().await;
-        let answer = answer.map_err(|error| Undelivered::Later(error.without_url().to_string()))?;
+        let answer = answer.map_err(|error| Undelivered::Later(cause(error)))?;
         match answer.status() {
             status if status.is_success() => Ok(()),
             status @ (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) => {
@@ -98,6 +133,21 @@ impl Target {
             }
             status => Err(Undelivered::Later(format!("the address answers {status}"))),
         }
+    }
+}
+
+/// The last cause, which says something: the first says that a request could not be sent.
+fn cause(error: reqwest::Error) -> String {
+    let timeout = error.is_timeout();
+    let error = error.without_url();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    if timeout {
+        "the address does not answer in time".into()
+    } else {
+        format!("the address is not reached: {cause}")
     }
 }
 

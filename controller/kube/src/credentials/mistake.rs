@@ -33,6 +33,18 @@ pub enum Mistake {
     /// No webhook secret.
     #[error("`token` is missing or empty; it holds the webhook's secret, one per line")]
     NoWebhookSecret,
+    /// Nobody to tell.
+    #[error("`address` is missing or empty; it holds the URL that is told")]
+    NoAddress,
+    /// Nothing to sign with.
+    #[error("`token` is missing or empty; it holds what messages are signed with")]
+    NotSigned,
+    /// Not an address of the web.
+    #[error("`{0}` is not an http or https URL")]
+    NotAUrl(&'static str),
+    /// Not somebody who is told.
+    #[error("{0}")]
+    Target(String),
     /// Not a private key for SSH.
     #[error("`{0}` is not a private key in PEM or OpenSSH form")]
     NotAPrivateKey(&'static str),
@@ -61,6 +73,11 @@ impl Mistakes {
     /// `Ok` when there are none.
     pub(super) fn check(mistakes: Vec<Mistake>) -> Result<(), Self> {
         if mistakes.is_empty() { Ok(()) } else { Err(Self(mistakes)) }
+    }
+
+    /// A single one.
+    pub(super) fn of(mistake: Mistake) -> Self {
+        Self(vec![mistake])
     }
 
     /// One after the other.

@@ -159,3 +159,23 @@ fn secrets_are_checked_and_not_shown() {
     let shown = format!("{target:?}");
     assert!(!shown.contains("secret-path") && !shown.contains("MfKQ"), "{shown}");
 }
+
+#[tokio::test]
+async fn a_name_that_leads_inside_is_not_followed() {
+    let world = World::new().await;
+    let inside: url::Url = format!("https://localhost:{}/hook", world.url.port().unwrap()).parse().unwrap();
+    let target = Target::new(inside, Some(SECRET), Form::Slack).unwrap().on_the_internet().unwrap();
+    let teller = Teller::new(Arc::clone(&world.store), 0, "team/shop", target, Arc::default());
+    teller.tell().await.unwrap();
+    world.decide(&[1]).await;
+    let why = teller.tell().await.unwrap_err();
+    assert!(why.contains("not one of the Internet") && !why.contains("hook"), "{why}");
+    for (url, wrong) in [
+        ("http://hooks.example.org/", crate::NotOnTheInternet::Plain),
+        ("https://169.254.169.254/latest", crate::NotOnTheInternet::Private),
+        ("https://[::1]/", crate::NotOnTheInternet::Private),
+    ] {
+        let target = Target::new(url.parse().unwrap(), Some(SECRET), Form::Slack).unwrap();
+        assert_eq!(target.on_the_internet().unwrap_err(), wrong, "{url}");
+    }
+}

@@ -1,0 +1,129 @@
+//! Tells the address that a Repository names what becomes of its rollouts. What is wrong with that is a condition of its own: no
+//! release waits for it.
+
+use std::sync::Arc;
+
+use sluice_crds::repository::{NotificationForm, NotificationNetwork, Notifications};
+use sluice_notify::{Form, Target, Teller};
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    credentials::{self, CredentialsError, Loaded},
+    follow::AbortOnDrop,
+    operator::Shared,
+};
+
+/// How telling goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// Nothing waits for long.
+    Well,
+    /// Something waits.
+    Fails {
+        /// Of a condition.
+        reason: &'static str,
+        /// What is wrong, without the address: its path may be a secret.
+        message: String,
+    },
+}
+
+/// See the module.
+pub(crate) struct Notifier {
+    shared: Arc<Shared>,
+    epoch: u64,
+    owner: String,
+    namespace: String,
+    wanted: Notifications,
+    news: Arc<Notify>,
+    secret: Option<Loaded>,
+    telling: Option<AbortOnDrop>,
+    delivery: watch::Sender<Delivery>,
+}
+
+impl Notifier {
+    /// For the apps of `owner`, a Repository of `namespace`; `news` wakes it.
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        epoch: u64,
+        owner: &str,
+        namespace: &str,
+        wanted: &Notifications,
+        news: &Arc<Notify>,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            epoch,
+            owner: owner.to_owned(),
+            namespace: namespace.to_owned(),
+            wanted: wanted.clone(),
+            news: Arc::clone(news),
+            secret: None,
+            telling: None,
+            delivery: watch::Sender::new(Delivery::Well),
+        }
+    }
+
+    /// How it goes, from now on.
+    pub(crate) fn delivery(&self) -> watch::Receiver<Delivery> {
+        self.delivery.subscribe()
+    }
+
+    /// Reads the Secret, again if it was read before, and begins anew with what it says if that changed.
+    pub(crate) async fn renew(&mut self) {
+        let name = &self.wanted.secret_ref.name;
+        let loaded = match credentials::load(&self.shared.client, &self.namespace, name).await {
+            Ok(loaded) => loaded,
+            // The API server being away says nothing about the Secret.
+            Err(error) if error.is_transient() && self.telling.is_some() => return,
+            Err(error) => return self.fail(&error),
+        };
+        if self.secret.as_ref() == Some(&loaded) {
+            return;
+        }
+        let target = match self.target(&loaded) {
+            Ok(target) => target,
+            Err(error) => return self.fail(&error),
+        };
+        tracing::info!(repository = self.owner, to = ?target, "what becomes of rollouts is told");
+        let shared = &self.shared;
+        let teller =
+            Teller::new(Arc::clone(&shared.store), self.epoch, &self.owner, target, Arc::clone(&self.news));
+        let (mut trouble, delivery) = (teller.trouble(), self.delivery.clone());
+        let task = tokio::spawn(async move {
+            let watched = async {
+                loop {
+                    let state = match &*trouble.borrow_and_update() {
+                        None => Delivery::Well,
+                        Some(why) => Delivery::Fails { reason: "DeliveryFailing", message: why.clone() },
+                    };
+                    delivery.send_if_modified(|known| {
+                        let changed = *known != state;
+                        *known = state;
+                        changed
+                    });
+                    if trouble.changed().await.is_err() {
+                        return;
+                    }
+                }
+            };
+            tokio::join!(teller.run(), watched);
+        });
+        self.telling = Some(AbortOnDrop(task.abort_handle()));
+        self.secret = Some(loaded);
+    }
+
+    fn target(&self, loaded: &Loaded) -> Result<Target, CredentialsError> {
+        let (form, signed) = match self.wanted.form {
+            NotificationForm::CloudEvents => (Form::CloudEvents, true),
+            NotificationForm::Slack => (Form::Slack, false),
+        };
+        let anywhere = self.wanted.network == NotificationNetwork::Any;
+        loaded.notifications(form, signed, anywhere)
+    }
+
+    fn fail(&mut self, error: &CredentialsError) {
+        tracing::warn!(repository = self.owner, reason = error.reason(), "nothing can be told: {error}");
+        (self.secret, self.telling) = (None, None);
+        self.delivery.send_replace(Delivery::Fails { reason: error.reason(), message: error.to_string() });
+    }
+}
