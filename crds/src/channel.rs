@@ -112,7 +112,7 @@ pub struct ChannelSpec {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub allow_held: Vec<String>,
-    /// Whom it is limited to, among those that ask for it. Reserved: not supported yet.
+    /// Whom it is limited to, among those that ask for it. Who is outside keeps what it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<Audience>,
     /// Steps that a person has approved.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers fail the test that uses them")]
 
 mod analytics;
+mod audience;
 mod brakes;
 mod cli;
 mod clients;

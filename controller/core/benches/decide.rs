@@ -95,6 +95,7 @@ fn snapshot(rollouts: bool) -> Snapshot {
                 },
                 lines: vec![line(Some(">=4.0.0"), "2.1.0"), line(None, "1.4.2")],
                 allow_held: Vec::new(),
+                audience: None,
             })
             .collect();
         let offers = ["1.4.2", "2.1.0", "2.2.0"].map(|v| (v.parse().expect("a version"), offer(v))).into();
@@ -150,6 +151,10 @@ fn main() {
         emulator: false,
         production: true,
         key_id: None,
+        os: Some("14"),
+        custom_id: Some("staff-ada"),
+        locale: None,
+        country: None,
     };
     println!("{} channels in {APPS} apps, one thread\n", APPS * CHANNELS);
     println!("{:<32}{:>14}{:>10}{:>14}", "case", "decisions/s", "ns each", "allocations");

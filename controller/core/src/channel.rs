@@ -6,7 +6,7 @@ mod rollout;
 
 use std::{collections::BTreeSet, fmt};
 
-pub use audience::{Audience, AudienceFacts};
+pub use audience::{Audience, AudienceFacts, Condition};
 pub use gate::{Gate, OnBad, OnInconclusive, Statistics};
 pub use rollout::{
     Approval, Freeze, MAX_HOLD, OnDecrease, Ramp, Rollout, Size, Step, Strategy, Urgent, Window,

@@ -160,6 +160,11 @@ fn answer<'s>(
     let Some(line) = choose(channel, request, trace) else { return Answer::NothingNew };
     let asking = Asking { app, channel, how, brakes: brakes.of(request.app_id), memory, request, now };
     let running = asking.running(trace);
+    let audience = channel.audience.as_ref();
+    if let Some(condition) = audience.and_then(|audience| audience.unmet(&request.audience_facts())) {
+        trace.push(Step::OutsideAudience { channel: channel.name.as_str(), condition });
+        return asking.outside(line, running, trace);
+    }
     let answer = asking.candidate(line, running, decision);
     answer.unwrap_or_else(|| asking.stable(line, running, &mut decision.trace))
 }

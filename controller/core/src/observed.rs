@@ -55,6 +55,8 @@ pub struct ObservedApp {
 pub struct Fleet {
     /// Devices that were active in the last seven days.
     pub active: u64,
+    /// Devices of the app that were active and that no channel serves.
+    pub unserved: u64,
     /// What the gate says of the line's newest rollout.
     pub verdict: Option<Verdict>,
 }

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     digest::Digest,
     ids::{AppId, ChannelName, Version},
     inventory::Located,
-    observed::{Found, Observed, ObservedApp, ReleaseId},
+    observed::{Fleet, Found, Observed, ObservedApp, ReleaseId},
     record::{AppRecord, Binding, ChannelRecord},
     release::{Release, Source},
     resolve::{Owner, ResolvedApp, ResolvedChannel, by_app, resolve_app},
@@ -406,6 +406,9 @@ struct Known<'a> {
     seed: &'a [u8; 32],
 }
 
+/// How long devices are counted anew after the audience of a channel changed: activity is counted over seven days and today.
+const UNCOUNTED: SignedDuration = SignedDuration::from_hours(8 * 24);
+
 /// Plans one channel: what to say of it, and what is served under its name, which may be nothing.
 fn plan_channel(
     channel: &ResolvedChannel<'_>,
@@ -432,13 +435,22 @@ fn plan_channel(
         let before = before.filter(|record| record.name == spec.name);
         return (outcome, previous.zip(before).map(|(entry, record)| (entry.clone(), record.clone())));
     }
-    let mut record =
-        ChannelRecord { name: spec.name.clone(), public: spec.access.public, lines: BTreeMap::new() };
+    let audience_since = match previous {
+        Some(entry) if entry.audience != spec.audience => Timestamp::from_second(known.now.as_second()).ok(),
+        _ => before.and_then(|record| record.audience_since).filter(|since| known.now < *since + UNCOUNTED),
+    };
+    let mut record = ChannelRecord {
+        name: spec.name.clone(),
+        public: spec.access.public,
+        audience_since,
+        lines: BTreeMap::new(),
+    };
     let mut entry = ChannelEntry {
         channel: spec.channel.clone(),
         access: spec.access,
         lines: Vec::with_capacity(spec.lines.len()),
         allow_held: spec.allow_held.iter().cloned().collect(),
+        audience: spec.audience.clone(),
     };
     for (index, wanted) in spec.lines.iter().enumerate() {
         let key = wanted.key();
@@ -448,10 +460,12 @@ fn plan_channel(
             .unwrap_or_else(|| Arc::new(line::inherit(wanted, previous)));
         let unready = line::hindrance(&wanted.target, known.states);
         let fleet = known.observed.rollouts.get(&(spec.channel.clone(), key.clone()));
+        // A wider audience may have everybody whom no channel served so far. Rather too many: few are reached at once.
+        let joining = |fleet: &Fleet| if audience_since.is_some() { fleet.unserved } else { 0 };
         let facts = Facts {
             now: known.now,
             seed: line::seed(known.seed, spec, &key),
-            active: fleet.map_or(0, |fleet| fleet.active),
+            active: fleet.map_or(0, |fleet| fleet.active + joining(fleet)),
             fleet_away: known.observed.fleet_away,
             verdict: fleet.and_then(|fleet| fleet.verdict.as_ref()),
             freezes: &known.observed.freezes,

@@ -78,6 +78,9 @@ pub struct ChannelRecord {
     /// Whether it was published as public, which keeps its claim to be the public channel.
     #[serde(default)]
     pub public: bool,
+    /// When its audience changed last: for some days nobody knows how many devices the new one has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience_since: Option<Timestamp>,
     /// By [`crate::channel::Line::key`].
     #[serde(default)]
     pub lines: BTreeMap<String, Arc<LineRecord>>,

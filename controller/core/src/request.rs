@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    channel::Platform,
+    channel::{AudienceFacts, Platform},
     client::{Client, PluginVersion},
     native::{InvalidNativeVersion, NativeVersion},
 };
@@ -81,9 +81,24 @@ pub struct Request<'a> {
     pub production: bool,
     /// Start of the public key that the device holds.
     pub key_id: Option<&'a str>,
+    /// Version of the operating system, as sent.
+    pub os: Option<&'a str>,
+    /// The id that the app gave the device.
+    pub custom_id: Option<&'a str>,
+    /// Its language, as a trusted proxy passes it.
+    pub locale: Option<&'a str>,
+    /// Its country, as a trusted proxy passes it.
+    pub country: Option<&'a str>,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// What an audience may ask for.
+    pub fn audience_facts(&self) -> AudienceFacts<'a> {
+        let Self { device, client, native, os, custom_id, locale, country, .. } = *self;
+        let Client { platform, plugin, .. } = client;
+        AudienceFacts { platform, native, os, plugin, custom_id, device, locale, country }
+    }
+
     /// The platform.
     pub fn platform(&self) -> Platform {
         self.client.platform

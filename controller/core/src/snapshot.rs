@@ -90,6 +90,9 @@ pub struct ChannelEntry {
     /// Ids of the brakes that Git lifts on this channel.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_held: Vec<String>,
+    /// Whom it is limited to, of those that ask for it; everybody when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Audience>,
 }
 
 /// One line as it is served.
@@ -203,6 +206,8 @@ pub struct ServedChannel {
     pub lines: Vec<ServedLine>,
     /// Ids of the brakes that Git lifts on this channel.
     pub allow_held: Vec<String>,
+    /// Whom it is limited to, of those that ask for it.
+    pub audience: Option<Audience>,
 }
 
 /// One line, compiled.
@@ -279,7 +284,7 @@ impl App {
             .collect();
         let channels = channels
             .into_iter()
-            .map(|ChannelEntry { channel, access, lines, allow_held }| {
+            .map(|ChannelEntry { channel, access, lines, allow_held, audience }| {
                 let bundle = |version: Version| match bundles.get(&version) {
                     Some(bundle) => Ok(Arc::clone(bundle)),
                     None => Err(InvalidShard::MissingOffer {
@@ -290,7 +295,7 @@ impl App {
                 };
                 let lines = lines.into_iter().map(|line| ServedLine::compile(line, bundle));
                 let lines = lines.collect::<Result<_, _>>()?;
-                Ok(ServedChannel { lines, name: channel.clone(), access, allow_held })
+                Ok(ServedChannel { lines, name: channel.clone(), access, allow_held, audience })
             })
             .collect::<Result<Vec<_>, InvalidShard>>()?;
         let by_name = channels.iter().enumerate().map(|(index, c)| (c.name.clone(), index)).collect();

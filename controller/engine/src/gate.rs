@@ -69,13 +69,21 @@ pub(crate) struct Facts {
     pub(crate) verdicts: BTreeMap<RolloutId, rollout::Verdict>,
     /// Devices that were active in the last seven days.
     pub(crate) active: BTreeMap<(AppId, ChannelName), u64>,
+    /// Those of them that no channel serves.
+    pub(crate) unserved: BTreeMap<AppId, u64>,
     /// What is braked.
     pub(crate) brakes: BTreeMap<AppId, Arc<Vec<Braked>>>,
 }
 
 impl Default for Facts {
     fn default() -> Self {
-        Self { away: true, verdicts: BTreeMap::new(), active: BTreeMap::new(), brakes: BTreeMap::new() }
+        Self {
+            away: true,
+            verdicts: BTreeMap::new(),
+            active: BTreeMap::new(),
+            unserved: BTreeMap::new(),
+            brakes: BTreeMap::new(),
+        }
     }
 }
 
@@ -89,7 +97,8 @@ impl Facts {
             serial: line.serial,
         };
         let active = self.active.get(&(app.clone(), channel.clone())).copied().unwrap_or_default();
-        LineFacts { active, verdict: self.verdicts.get(&id).cloned() }
+        let unserved = self.unserved.get(app).copied().unwrap_or_default();
+        LineFacts { active, unserved, verdict: self.verdicts.get(&id).cloned() }
     }
 }
 
@@ -190,14 +199,16 @@ impl Gate {
         if self.counted.is_some_and(|counted| counted.elapsed() < COUNT) {
             return Ok(());
         }
-        let mut active = BTreeMap::new();
+        let (mut active, mut unserved) = (BTreeMap::new(), BTreeMap::new());
         for counted in self.fleet.active_devices().await? {
-            let names = (counted.app.parse(), counted.channel.as_deref().unwrap_or_default().parse());
-            if let (Ok(app), Ok(channel)) = names {
-                active.insert((app, channel), two_digits(counted.devices));
+            let (Ok(app), devices) = (counted.app.parse(), two_digits(counted.devices)) else { continue };
+            match counted.channel.as_deref().map(str::parse) {
+                None => _ = unserved.insert(app, devices),
+                Some(Ok(channel)) => _ = active.insert((app, channel), devices),
+                Some(Err(_)) => {}
             }
         }
-        self.known.active = active;
+        (self.known.active, self.known.unserved) = (active, unserved);
         self.counted = Some(Instant::now());
         Ok(())
     }

@@ -14,12 +14,14 @@ use crate::{
     walk::Walk,
 };
 
+mod audience;
 mod rollout;
 
 /// The channel, unless something is wrong with it.
 pub(crate) fn read(json: &Json, walk: &mut Walk<'_>) -> Option<Channel> {
     one_reference(walk);
     check_name(json, walk);
+    audience::check(&json["spec"]["audience"], "spec.audience", walk);
     rollout::check(&json["spec"]["rollout"], walk);
     let spec: crd::ChannelSpec = typed(&json["spec"], walk)?;
     let name = json["metadata"]["name"].as_str()?.to_owned();
@@ -36,6 +38,10 @@ pub(crate) fn read(json: &Json, walk: &mut Walk<'_>) -> Option<Channel> {
     }
     let access = access(&spec);
     let mut channel = Channel::new(name, app, channel, lines, access);
+    channel.audience = match &spec.audience {
+        Some(audience) => Some(audience::audience(audience, "spec.audience", walk)?),
+        None => None,
+    };
     channel.rollout = rollout::rollout(&spec.rollout, walk)?;
     channel.gate = rollout::gate(&spec.gate);
     channel.approvals = rollout::approvals(&spec.approvals, spec.rollout.steps.len(), walk)?;
@@ -46,6 +52,9 @@ pub(crate) fn read(json: &Json, walk: &mut Walk<'_>) -> Option<Channel> {
     channel.allow_held = spec.allow_held.into_iter().collect();
     channel.suspend = spec.suspend;
     rollout::lint(&channel, walk);
+    if let Some(audience) = &channel.audience {
+        audience::lint(audience, &channel, "spec.audience", walk);
+    }
     lint_reach(&channel, walk);
     lint_lines(&channel, walk);
     Some(channel)

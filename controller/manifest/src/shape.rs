@@ -118,12 +118,17 @@ const CHECKS: &[(&str, Check)] = &[
     ("Channel.spec.gate.margin", values::share),
     ("Channel.spec.approvals[].release", values::version),
     ("Channel.spec.urgent.release", values::version),
+    ("Channel.spec.audience.native", values::native_range),
+    ("Channel.spec.audience.os", values::native_range),
+    ("Channel.spec.audience.plugin", values::native_range),
+    ("Channel.spec.audience.customIds[]", values::custom_id),
+    ("Channel.spec.audience.deviceIds[]", values::device_id),
+    ("Channel.spec.audience.locales[]", values::locale),
+    ("Channel.spec.audience.countries[]", values::country),
 ];
 
 /// Fields that are named already and not served yet.
 const RESERVED: &[&str] = &[
-    // Both need what devices say of themselves in each request, which the decision does not look at yet.
-    "Channel.spec.audience",
     "Channel.spec.rollout.steps[].audience",
     "Channel.spec.rollout.offersPerMinute",
     "Channel.spec.encryption",

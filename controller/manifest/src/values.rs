@@ -9,6 +9,7 @@ use sluice_core::{
     digest::Digest,
     ids::{AppId, ChannelName, Version},
     native::NativeRange,
+    request::DeviceKey,
 };
 use url::Url;
 
@@ -60,6 +61,58 @@ pub(crate) fn channel(text: &str) -> Result<(), Reason> {
 
 pub(crate) fn native_range(text: &str) -> Result<(), Reason> {
     text.parse::<NativeRange>().map(drop).map_err(|e| invalid(e.to_string()))
+}
+
+/// A pattern of the id that an app gives its devices.
+pub(crate) fn custom_id(text: &str) -> Result<(), Reason> {
+    if text.trim() == text && !text.contains(char::is_control) {
+        return Ok(());
+    }
+    Err(invalid("a custom id neither begins nor ends with a space, and has no control characters"))
+}
+
+/// The key of a device, from its id or from `sha256:` and the SHA-256 of the lower-cased id.
+pub(crate) fn device_key(text: &str) -> Option<DeviceKey> {
+    if let Some(digest) = text.strip_prefix("sha256:") {
+        let digest: Digest = digest.to_ascii_lowercase().parse().ok()?;
+        return Some(DeviceKey::from_bytes(digest.as_bytes()[..16].try_into().ok()?));
+    }
+    let is_uuid = text.len() == 36
+        && text.bytes().enumerate().all(|(index, byte)| match index {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        });
+    is_uuid.then(|| DeviceKey::of(text))
+}
+
+/// What is refused is not repeated: it may be the id of a person's device.
+pub(crate) fn device_id(text: &str) -> Result<(), Reason> {
+    device_key(text).map(drop).ok_or_else(|| {
+        invalid(
+            "this is no device id: expected a UUID as devices send it, or `sha256:` and the SHA-256 of the lower-cased id \
+             in 64 hexadecimal characters",
+        )
+    })
+}
+
+pub(crate) fn locale(text: &str) -> Result<(), Reason> {
+    let mut parts = text.split(['-', '_']);
+    let language = parts
+        .next()
+        .is_some_and(|part| (2..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphabetic()));
+    let rest =
+        parts.all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()));
+    if language && rest {
+        return Ok(());
+    }
+    Err(invalid(format!("`{text}` is not a language: expected one such as `fr` or `fr-CA`")))
+}
+
+pub(crate) fn country(text: &str) -> Result<(), Reason> {
+    if text.len() == 2 && text.bytes().all(|b| b.is_ascii_alphabetic()) {
+        return Ok(());
+    }
+    Err(invalid(format!("`{text}` is not a country: expected the two letters of ISO 3166, such as `FR`")))
 }
 
 pub(crate) fn sha256(text: &str) -> Result<(), Reason> {

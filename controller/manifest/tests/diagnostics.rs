@@ -1,11 +1,13 @@
 //! Every kind of problem, with its place: what a person sees who made the mistake.
 
 use sluice_core::{
-    channel::{OnDecrease, Platforms, Size, Strategy, Target, Upgrade},
+    channel::{OnDecrease, Platform, Platforms, Size, Strategy, Target, Upgrade},
     cohort::Order,
     diagnostic::Code,
+    digest::Digest,
     inventory::{Located, Object},
     release::{Release, RollbackPolicy, Source},
+    request::DeviceKey,
 };
 use sluice_manifest::{ParsedFile, is_candidate, parse_file};
 
@@ -287,8 +289,45 @@ fn invalid_values_of_a_channel() {
 
 #[test]
 fn reserved_fields_are_refused() {
-    for field in ["audience: {}", "encryption: {}", "require: {}"] {
+    for field in ["encryption: {}", "require: {}"] {
         expect(&channel_and(&format!("  {field}\n")), &["9:3 FieldNotSupported"], "not supported yet");
+    }
+}
+
+#[test]
+fn whom_a_channel_is_limited_to() {
+    let id = "1B4E28BA-2FA1-11D2-883F-0016D3CCA427";
+    let hashed = format!("sha256:{}", Digest::of(id.to_lowercase().as_bytes()));
+    let text = channel_and(&format!(
+        "  audience:\n    platforms: [ios, android]\n    native: \">=1.0.0\"\n    os: \">=15\"\n    plugin: \">=7.0.0\"\n    customIds: \
+         [staff-*]\n    deviceIds: [{id}, \"{hashed}\"]\n    locales: [fr-CA]\n    countries: [CA]\n"
+    ));
+    let file = parse(&text);
+    assert_eq!(found(&file), Vec::<String>::new());
+    let Object::Channel(channel) = &file.objects[0].object else { panic!("a channel") };
+    let audience = channel.audience.as_ref().unwrap();
+    assert_eq!(audience.devices.iter().collect::<Vec<_>>(), [&DeviceKey::of(id)], "both are the same device");
+    assert_eq!(audience.platforms, Some([Platform::Ios, Platform::Android].into_iter().collect()));
+    assert_eq!(audience.os.as_ref().unwrap().as_str(), ">=15");
+    assert_eq!((&audience.custom_ids[0], &audience.locales[0]), (&"staff-*".to_owned(), &"fr-CA".to_owned()));
+}
+
+#[test]
+fn an_audience_that_is_none() {
+    for (audience, at, says) in [
+        ("{}", "9:3 InvalidValue", "at least one condition"),
+        ("{ platforms: [] }", "9:15 InvalidValue", "must not be empty"),
+        ("{ native: \">=x\" }", "9:23 InvalidValue", "is not a version range"),
+        ("{ os: \">=1 <1\" }", "9:19 ChannelUnreachable", "no version is in"),
+        ("{ deviceIds: [abc] }", "9:27 InvalidValue", "expected a UUID"),
+        ("{ customIds: [\" x\"] }", "9:27 InvalidValue", "neither begins nor ends with a space"),
+        ("{ locales: [\"fr CA\"] }", "9:25 InvalidValue", "is not a language"),
+        ("{ countries: [FRA] }", "9:27 InvalidValue", "longer than 2"),
+        ("{ countries: [\"1A\"] }", "9:27 InvalidValue", "is not a country"),
+        ("{ platforms: [ios], country: FR }", "9:33 UnknownField", "did you mean `countries`?"),
+        ("{ platforms: [electron] }\n  platforms: [ios]", "9:15 ChannelUnreachable", "serves none of these"),
+    ] {
+        expect(&channel_and(&format!("  audience: {audience}\n")), &[at], says);
     }
 }
 
@@ -323,7 +362,7 @@ fn the_ready_made_rollouts_are_clean() {
     let text = std::fs::read_to_string(page).unwrap();
     let examples: Vec<&str> =
         text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(examples.len(), 3);
+    assert_eq!(examples.len(), 4);
     for example in examples {
         let indented: Vec<String> = example.lines().map(|line| format!("  {line}\n")).collect();
         let indented = indented.concat();

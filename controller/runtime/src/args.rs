@@ -312,6 +312,18 @@ pub(crate) struct ExplainArgs {
     /// Channel that the device asks for
     #[arg(long, value_name = "NAME")]
     pub(crate) channel: Option<String>,
+    /// Version of its operating system
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) os: Option<String>,
+    /// The id that the app gave it
+    #[arg(long, value_name = "ID")]
+    pub(crate) custom_id: Option<String>,
+    /// Its language, as a trusted proxy would pass it
+    #[arg(long, value_name = "LANGUAGE")]
+    pub(crate) locale: Option<String>,
+    /// Its country, as a trusted proxy would pass it
+    #[arg(long, value_name = "LETTERS")]
+    pub(crate) country: Option<String>,
     /// How it is printed
     #[arg(long, value_enum, default_value_t = StatusOutput::Text)]
     pub(crate) output: StatusOutput,

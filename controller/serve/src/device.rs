@@ -1,7 +1,7 @@
 //! The device side: update checks, events, channels, downloads and webhooks. The handlers are thin: bytes to a request,
 //! a pure decision, the answer to bytes.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -23,7 +23,7 @@ use crate::{
     download,
     hooks::{self, Hook},
     metrics::{Metrics, meaning_name},
-    peer::{ClientAddress, TrustedProxies},
+    peer::{Origin, TrustedProxies},
     protocol::{
         Checked, Invalid, Reply, channel,
         channel::{ChannelAction, Method},
@@ -114,15 +114,15 @@ impl DeviceServer {
         Site::device(router, self.metrics.clone())
     }
 
-    /// Answers an update check that came `from` an address, and notes it.
-    pub fn check(&self, body: &[u8], from: IpAddr, now: i64) -> Reply {
+    /// Answers an update check that came `from` somewhere, and notes it.
+    pub fn check(&self, body: &[u8], from: &Origin, now: i64) -> Reply {
         match update::parse(body) {
             Err(Invalid::Json) => self.answer(update::parse(&repair(body)), from, now),
             read => self.answer(read, from, now),
         }
     }
 
-    fn answer(&self, read: Result<Checked<'_>, Invalid>, from: IpAddr, now: i64) -> Reply {
+    fn answer(&self, read: Result<Checked<'_>, Invalid>, from: &Origin, now: i64) -> Reply {
         let checked = match read {
             Ok(checked) => checked,
             Err(invalid) => {
@@ -130,7 +130,8 @@ impl DeviceServer {
                 return invalid.reply();
             }
         };
-        let request = checked.request();
+        let mut request = checked.request();
+        (request.locale, request.country) = (from.locale(), from.country());
         let snapshot = self.views.snapshot.load();
         let memory = self.views.devices.memory(request.app_id, request.device);
         // After the snapshot: what it offers anew is met by brakes that are as new.
@@ -145,14 +146,16 @@ impl DeviceServer {
         reply
     }
 
-    fn note(&self, checked: &Checked<'_>, decision: &Decision<'_>, from: IpAddr, now: i64) {
+    fn note(&self, checked: &Checked<'_>, decision: &Decision<'_>, from: &Origin, now: i64) {
         let request = checked.request();
         let plugin = ShortText::of(request.plugin());
         let offered = match &decision.answer {
             Answer::Update(bundle) => Some(Offer { version: &bundle.name, digest: &bundle.offer.digest }),
             _ => None,
         };
-        let channel = decision.trace.iter().find_map(|step| match step {
+        // Who is outside the audience is not one of the channel's devices.
+        let outside = decision.trace.iter().any(|step| matches!(step, Step::OutsideAudience { .. }));
+        let channel = decision.trace.iter().filter(|_| !outside).find_map(|step| match step {
             Step::Channel { channel, .. } => Some(*channel),
             _ => None,
         });
@@ -176,7 +179,7 @@ impl DeviceServer {
                 membership: trial.membership,
                 candidate: &trial.candidate.name,
                 started: trial.started,
-                prefix: Some(network_prefix(from)),
+                prefix: Some(network_prefix(from.address)),
             }),
         });
     }
@@ -274,9 +277,9 @@ fn now() -> i64 {
 
 type Server = State<Arc<DeviceServer>>;
 
-async fn updates(State(server): Server, ClientAddress(from): ClientAddress, request: Request) -> Response {
+async fn updates(State(server): Server, from: Origin, request: Request) -> Response {
     match server.read(request, MOST_REQUEST).await {
-        Ok(body) => server.check(&body, from, now()).into_response(),
+        Ok(body) => server.check(&body, &from, now()).into_response(),
         Err(refused) => refused,
     }
 }

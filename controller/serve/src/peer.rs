@@ -1,4 +1,4 @@
-//! Who asks: the address of the peer, or the one that a trusted proxy reports.
+//! Who asks: the address of the peer, or the one that a trusted proxy reports, and what else such a proxy knows.
 //!
 //! Addresses are never logged beside what a device says.
 
@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::extract::{FromRef, FromRequestParts};
-use http::{HeaderMap, header, request::Parts};
+use http::{HeaderMap, HeaderValue, header, request::Parts};
 use ipnet::IpNet;
 
 /// The other end of the connection.
@@ -88,11 +88,49 @@ fn node(text: &str) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-/// The address of the client, as far as it can be known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientAddress(pub IpAddr);
+/// The header in which a trusted proxy passes the language of the device, such as `fr-CA`.
+const LOCALE: &str = "sluice-locale";
 
-impl<S> FromRequestParts<S> for ClientAddress
+/// The header in which a trusted proxy passes the country of the device, by its two letters.
+const COUNTRY: &str = "sluice-country";
+
+/// Characters of a language tag that makes sense.
+const MOST_LOCALE: usize = 35;
+
+/// What is known of the other end beside what it says itself.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The address of the client, as far as it can be known.
+    pub address: IpAddr,
+    locale: Option<HeaderValue>,
+    country: Option<HeaderValue>,
+}
+
+impl Origin {
+    /// An address, and nothing more.
+    pub const fn of(address: IpAddr) -> Self {
+        Self { address, locale: None, country: None }
+    }
+
+    /// The language.
+    pub fn locale(&self) -> Option<&str> {
+        self.locale.as_ref()?.to_str().ok()
+    }
+
+    /// The country.
+    pub fn country(&self) -> Option<&str> {
+        self.country.as_ref()?.to_str().ok()
+    }
+}
+
+/// The only value of a header, when it is a short text. Of two values one was sent by the client.
+fn only(headers: &HeaderMap, name: &str, most: usize) -> Option<HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().filter(|_| values.next().is_none())?;
+    value.to_str().is_ok_and(|text| (1..=most).contains(&text.len())).then(|| value.clone())
+}
+
+impl<S> FromRequestParts<S> for Origin
 where
     TrustedProxies: FromRef<S>,
     S: Sync,
@@ -101,7 +139,12 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
         let peer = parts.extensions.get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0.ip());
-        Ok(Self(TrustedProxies::from_ref(state).client(peer, &parts.headers)))
+        let (trusted, headers) = (TrustedProxies::from_ref(state), &parts.headers);
+        let address = trusted.client(peer, headers);
+        if !trusted.contains(peer.to_canonical()) {
+            return Ok(Self::of(address));
+        }
+        Ok(Self { address, locale: only(headers, LOCALE, MOST_LOCALE), country: only(headers, COUNTRY, 2) })
     }
 }
 
@@ -138,6 +181,35 @@ mod tests {
             map.append(name.parse::<header::HeaderName>().unwrap(), value.parse().unwrap());
         }
         assert_eq!(trusted.client(peer.parse().unwrap(), &map), client.parse::<IpAddr>().unwrap());
+    }
+
+    #[tokio::test]
+    async fn only_a_trusted_proxy_says_where_a_device_is() {
+        #[derive(Clone)]
+        struct State(TrustedProxies);
+        impl FromRef<State> for TrustedProxies {
+            fn from_ref(state: &State) -> Self {
+                state.0.clone()
+            }
+        }
+        let state = State(TrustedProxies::new(["10.0.0.0/8".parse().unwrap()]));
+        let origin = async |peer: &str, headers: &[(&str, &str)]| {
+            let mut request = http::Request::builder();
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let (mut parts, ()) = request.body(()).unwrap().into_parts();
+            parts.extensions.insert(Peer(SocketAddr::new(peer.parse().unwrap(), 1)));
+            let origin = Origin::from_request_parts(&mut parts, &state).await.unwrap();
+            (origin.locale().map(str::to_owned), origin.country().map(str::to_owned))
+        };
+        let passed = [("Sluice-Locale", "fr-CA"), ("Sluice-Country", "CA")];
+        assert_eq!(origin("10.0.0.1", &passed).await, (Some("fr-CA".into()), Some("CA".into())));
+        assert_eq!(origin("192.0.2.9", &passed).await, (None, None));
+        let twice = [passed[1], ("Sluice-Country", "FR")];
+        assert_eq!(origin("10.0.0.1", &twice).await, (None, None));
+        let odd = [("Sluice-Country", "CAN"), ("Sluice-Locale", "")];
+        assert_eq!(origin("10.0.0.1", &odd).await, (None, None));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::common::VERSION;
 /// a device that does not say what a condition is about does not meet it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("minProperties" = 1))]
 pub struct Audience {
     /// Platforms.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -43,7 +44,8 @@ pub struct Audience {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub device_ids: Vec<String>,
-    /// Languages, such as `fr` or `fr-CA`, as a trusted proxy passes them.
+    /// Languages, such as `fr` for every kind of French or `fr-CA`, as a trusted proxy passes them in the header
+    /// `Sluice-Locale`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(min = 1, max = 64),
@@ -51,7 +53,7 @@ pub struct Audience {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub locales: Vec<String>,
-    /// Countries by their two letters, as a trusted proxy passes them.
+    /// Countries by their two letters, as a trusted proxy passes them in the header `Sluice-Country`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(min = 1, max = 256),

@@ -1,6 +1,6 @@
 //! Whom a channel or a step is limited to, among those that ask for it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -64,9 +64,50 @@ pub struct AudienceFacts<'a> {
     pub country: Option<&'a str>,
 }
 
+/// What a condition of an audience is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// The platform.
+    Platform,
+    /// The native version of the app.
+    Native,
+    /// The version of the operating system.
+    Os,
+    /// The version of the updater plugin.
+    Plugin,
+    /// The id of the device.
+    Device,
+    /// The id that the app gave it.
+    CustomId,
+    /// Its language.
+    Locale,
+    /// Its country.
+    Country,
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Platform => "platform",
+            Self::Native => "native version",
+            Self::Os => "version of the operating system",
+            Self::Plugin => "plugin version",
+            Self::Device => "id",
+            Self::CustomId => "custom id",
+            Self::Locale => "language",
+            Self::Country => "country",
+        })
+    }
+}
+
 impl Audience {
     /// Whether the audience has the device.
     pub fn admits(&self, facts: &AudienceFacts<'_>) -> bool {
+        self.unmet(facts).is_none()
+    }
+
+    /// The first condition that the device does not meet; nothing when the audience has it. Allocates nothing.
+    pub fn unmet(&self, facts: &AudienceFacts<'_>) -> Option<Condition> {
         let Self { platforms, native, os, plugin, custom_ids, devices, locales, countries } = self;
         let version = |range: &NativeRange, sent: Option<&str>| {
             sent.and_then(|text| text.parse().ok()).is_some_and(|version| range.contains(version))
@@ -74,14 +115,25 @@ impl Audience {
         let listed = |list: &[String], sent: Option<&str>, same: fn(&str, &str) -> bool| {
             list.is_empty() || sent.is_some_and(|sent| list.iter().any(|entry| same(entry, sent)))
         };
-        platforms.is_none_or(|platforms| platforms.contains(facts.platform))
-            && native.as_ref().is_none_or(|range| range.contains(facts.native))
-            && os.as_ref().is_none_or(|range| version(range, facts.os))
-            && plugin.as_ref().is_none_or(|range| range.contains(facts.plugin.numbers()))
-            && (devices.is_empty() || devices.contains(&facts.device))
-            && listed(custom_ids, facts.custom_id, is_like)
-            && listed(locales, facts.locale, speaks)
-            && listed(countries, facts.country, str::eq_ignore_ascii_case)
+        if !platforms.is_none_or(|platforms| platforms.contains(facts.platform)) {
+            Some(Condition::Platform)
+        } else if !native.as_ref().is_none_or(|range| range.contains(facts.native)) {
+            Some(Condition::Native)
+        } else if !os.as_ref().is_none_or(|range| version(range, facts.os)) {
+            Some(Condition::Os)
+        } else if !plugin.as_ref().is_none_or(|range| range.contains(facts.plugin.numbers())) {
+            Some(Condition::Plugin)
+        } else if !devices.is_empty() && !devices.contains(&facts.device) {
+            Some(Condition::Device)
+        } else if !listed(custom_ids, facts.custom_id, is_like) {
+            Some(Condition::CustomId)
+        } else if !listed(locales, facts.locale, speaks) {
+            Some(Condition::Locale)
+        } else if !listed(countries, facts.country, str::eq_ignore_ascii_case) {
+            Some(Condition::Country)
+        } else {
+            None
+        }
     }
 
     /// Whether nothing is asked for.
@@ -162,6 +214,8 @@ mod tests {
         ] {
             assert_eq!(audience(json).admits(&facts()), admitted, "{json}");
         }
+        let two = audience(r#"{"os": ">=15", "countries": ["FR"]}"#);
+        assert_eq!(two.unmet(&facts()), Some(Condition::Os), "the first that does not hold is named");
         let mut one = Audience::default();
         one.devices.insert(DeviceKey::of("A"));
         assert!(one.admits(&facts()), "ids have no case");

@@ -62,6 +62,21 @@ impl<'s> Asking<'s, '_> {
         }
     }
 
+    /// What a device gets that the channel's audience does not have: it keeps what it runs, whatever that is. Only from
+    /// what is stopped it is returned all the same, to what the line serves.
+    pub(super) fn outside(
+        &self,
+        line: &'s ServedLine,
+        running: Running<'s>,
+        trace: &mut Trace<'s>,
+    ) -> Answer<'s> {
+        match running {
+            Running::Free => Answer::NothingNew,
+            Running::Kept { .. } => stay(trace),
+            Running::Leaving => self.stable(line, running, trace),
+        }
+    }
+
     /// How the device's bundle stands here. A bundle that the app offers no more is known by its brake.
     pub(super) fn running(&self, trace: &mut Trace<'s>) -> Running<'s> {
         let Some(brakes) = self.brakes.filter(|_| !self.request.on_builtin) else { return Running::Free };

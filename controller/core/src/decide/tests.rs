@@ -17,6 +17,7 @@ use crate::{
     snapshot::{FORMAT, Root, Shard},
 };
 
+mod audience;
 mod braked;
 mod properties;
 mod rollout;
@@ -90,6 +91,7 @@ struct Device {
     emulator: bool,
     production: bool,
     memory: Option<DeviceMemory>,
+    custom_id: Option<&'static str>,
 }
 
 /// A current Android device with native version 1.0.0 on its shipped bundle.
@@ -106,6 +108,7 @@ fn device() -> Device {
         emulator: false,
         production: true,
         memory: None,
+        custom_id: None,
     }
 }
 
@@ -134,6 +137,10 @@ impl Device {
             emulator: self.emulator,
             production: self.production,
             key_id: self.key,
+            os: Some("14"),
+            custom_id: self.custom_id,
+            locale: None,
+            country: None,
         };
         decide(snapshot, brakes, self.memory.as_ref(), &request, now)
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     brake::{Brake, Scope},
-    channel::{Platform, Upgrade},
+    channel::{Condition, Platform, Upgrade},
     cohort::Ppm,
     native::{NativeRange, NativeVersion},
     trial::Arm,
@@ -86,6 +86,8 @@ pub enum Step<'s> {
     NoLine { platform: Platform, native: NativeVersion },
     /// The line that serves the device.
     Line { number: usize, native: Option<&'s NativeRange> },
+    /// The channel is limited to others.
+    OutsideAudience { channel: &'s str, condition: Condition },
     /// What is being rolled out on the line.
     Candidate { version: &'s str, weight: Ppm },
     /// The device is in the share that is offered the candidate.
@@ -243,6 +245,7 @@ impl Step<'_> {
             Self::NoPublicChannel { .. } => "NoPublicChannel",
             Self::NoLine { .. } => "NoLine",
             Self::Line { .. } => "Line",
+            Self::OutsideAudience { .. } => "OutsideAudience",
             Self::Candidate { .. } => "Candidate",
             Self::Reached { .. } => "Reached",
             Self::Outside { .. } => "Outside",
@@ -327,6 +330,10 @@ impl fmt::Display for Step<'_> {
             Self::Line { number, native: None } => {
                 write!(f, "Line {number} of the channel is the first that matches.")
             }
+            Self::OutsideAudience { channel, condition } => write!(
+                f,
+                "Channel {channel} is limited to an audience that does not have the device, by its {condition}."
+            ),
             Self::Candidate { version, weight } => {
                 write!(f, "{version} is being rolled out, to {} so far.", Percent(*weight))
             }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    channel::Strategy,
+    channel::{Audience, Strategy},
     inventory::Located,
     observed::Failure,
     record::Zip,
@@ -282,4 +282,39 @@ fn only_an_app_that_something_changed_for_is_planned_again() {
         1,
         "what is gone is forgotten"
     );
+}
+
+/// Nobody knows how many devices a wider audience has: for eight days everybody counts whom no channel served.
+#[test]
+fn a_wider_audience_is_not_taken_for_a_small_one() {
+    let staff: Audience = serde_json::from_str(r#"{"customIds": ["staff-*"]}"#).unwrap();
+    let of = |version: &str, audience: Option<&Audience>| {
+        let channel =
+            edit(channel("c", "production", version), |channel| channel.audience = audience.cloned());
+        [release("r-1.0.0", "1.0.0"), release("r-2.0.0", "2.0.0"), channel]
+    };
+    let base = observed(&["1.0.0", "2.0.0"], &["1.0.0", "2.0.0"]);
+    let first = run(&of("1.0.0", Some(&staff)), &base);
+    assert_eq!(first.shard.as_ref().unwrap().channels[0].audience, Some(staff.clone()));
+    let mut state = applied(base, &first);
+    let key = first.channels[0].lines[0].key.clone();
+    let fleet = Fleet { active: 50, unserved: 100_000, verdict: None };
+    state.rollouts = Arc::new(BTreeMap::from([(("production".parse().unwrap(), key), fleet)]));
+
+    let small = run(&of("2.0.0", Some(&staff)), &state);
+    assert_eq!(served(&small).as_deref(), Some("2.0.0"), "fifty devices are reached at once");
+
+    let wider = run(&of("2.0.0", None), &state);
+    assert_eq!(served(&wider).as_deref(), Some("1.0.0"), "a hundred thousand are not");
+    assert!(wider.shard.as_ref().unwrap().channels[0].audience.is_none());
+    let again = applied(state.clone(), &wider);
+    assert_eq!(run(&of("2.0.0", None), &again), wider);
+
+    // Also when the release comes some days later, until everybody was counted.
+    let state = applied(state.clone(), &run(&of("1.0.0", None), &state));
+    for (days, reached) in [(7, "1.0.0"), (9, "2.0.0")] {
+        let now = NOW + SignedDuration::from_hours(24 * days);
+        let plan = Planner::default().plan(&of("2.0.0", None), &owner(), &all(&state), now, &SEED);
+        assert_eq!(served(&plan.apps[&app()]).as_deref(), Some(reached), "{days} days later");
+    }
 }

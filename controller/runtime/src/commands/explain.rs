@@ -57,6 +57,10 @@ fn request(args: &ExplainArgs) -> anyhow::Result<Value> {
         ("version_name", &args.running),
         ("plugin_version", &args.plugin),
         ("defaultChannel", &args.channel),
+        ("version_os", &args.os),
+        ("custom_id", &args.custom_id),
+        ("locale", &args.locale),
+        ("country", &args.country),
     ] {
         if let Some(value) = value {
             fields.insert(name.to_owned(), json!(value));

@@ -1,7 +1,8 @@
 //! `POST /api/v1/explain`: what a device is answered, byte for byte, and why.
 //!
-//! The body is the update check as the device sends it. The id is in the body, never in the address, and the answer
-//! does not repeat it. Nothing is noted of such a request.
+//! The body is the update check as the device sends it; `locale` and `country` may stand beside its fields, as a trusted
+//! proxy would pass them. The id is in the body, never in the address, and the answer does not repeat it. Nothing is
+//! noted of such a request.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +11,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse as _, Response},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sluice_core::{
     decide,
     memory::OverrideBy,
@@ -173,6 +174,14 @@ pub(super) async fn explain(State(admin): State<Arc<Admin>>, request: Request) -
     }
 }
 
+/// What a proxy would pass.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Passed {
+    locale: Option<String>,
+    country: Option<String>,
+}
+
 /// Explains an update check against what is served.
 async fn of(views: &Views, download_url: &str, body: &[u8], now: i64) -> Result<Explanation, ApiError> {
     let snapshot = views.snapshot.load_full();
@@ -185,7 +194,9 @@ async fn of(views: &Views, download_url: &str, body: &[u8], now: i64) -> Result<
             return Ok(explanation(invalid.code(), &reply, trace, generation));
         }
     };
-    let request = checked.request();
+    let passed: Passed = serde_json::from_slice(body).unwrap_or_default();
+    let mut request = checked.request();
+    (request.locale, request.country) = (passed.locale.as_deref(), passed.country.as_deref());
     let memory = views.devices.memory(request.app_id, request.device);
     let brakes = views.brakes.load_full();
     let decision = decide::decide(&snapshot, &brakes, memory.as_deref(), &request, now);

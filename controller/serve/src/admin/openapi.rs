@@ -66,7 +66,12 @@ pub(super) struct DeviceRequest {
     is_prod: Option<bool>,
     is_emulator: Option<bool>,
     defaultChannel: Option<String>,
+    custom_id: Option<String>,
     key_id: Option<String>,
+    /// The language that a trusted proxy would pass.
+    locale: Option<String>,
+    /// The country that a trusted proxy would pass.
+    country: Option<String>,
 }
 
 /// The description of the API as JSON, as it is checked in and served.

@@ -143,6 +143,11 @@ impl Checked<'_> {
             emulator: self.emulator,
             production: self.production,
             key_id: some(&self.key_id).then(|| self.key_id.as_str()),
+            os: self.version_os(),
+            custom_id: self.custom_id(),
+            // No device says these itself.
+            locale: None,
+            country: None,
         }
     }
 

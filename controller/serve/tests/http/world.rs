@@ -182,6 +182,7 @@ fn snapshot(version: &Version, digest: Digest, zip: Zip) -> Snapshot {
         access: Access { public, self_assign: !public, ..Access::default() },
         lines: vec![LineEntry::serving(None, Platforms::ALL, Some(Target::Release(version.clone())))],
         allow_held: Vec::new(),
+        audience: None,
     };
     let channels = vec![channel("production", true), channel("beta", false)];
     let shard = Shard {

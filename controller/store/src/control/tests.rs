@@ -69,6 +69,7 @@ fn shard(id: &str, release: &str) -> Shard {
             access: Access { public: true, ..Access::default() },
             lines: vec![LineEntry::serving(None, Platforms::ALL, stable)],
             allow_held: Vec::new(),
+            audience: None,
         }],
     }
 }
@@ -446,7 +447,7 @@ async fn unknown_fields_are_ignored_and_kept() {
         // A root and a shard of the next release.
         let mut future = serde_json::to_value(shard("com.a", "1.0.0")).unwrap();
         future["brakes"] = json!([]);
-        future["channels"][0]["audience"] = json!({"all": true});
+        future["channels"][0]["holdback"] = json!({"all": true});
         future["offers"]["1.0.0"]["deltas"] = json!([]);
         let bytes = encode(&future);
         let digest = Digest::of(&bytes);

@@ -107,6 +107,7 @@ fn shop() -> Snapshot {
             access: Access { public: true, ..Access::default() },
             lines: vec![LineEntry::serving(None, Platforms::ALL, stable)],
             allow_held: Vec::new(),
+            audience: None,
         }],
     };
     let apps = BTreeMap::from([(shard.app.clone(), digest)]);

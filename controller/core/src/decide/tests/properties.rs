@@ -58,6 +58,7 @@ fn some_device(n: &mut Numbers) -> Device {
         emulator: n.below(5) == 0,
         production: n.below(5) > 0,
         memory: Some(DeviceMemory { channel, failed }),
+        custom_id: n.one_of(&[None, Some("staff-ada"), Some("guest")]),
     }
 }
 
@@ -88,6 +89,8 @@ fn some_channels(n: &mut Numbers) -> Vec<Value> {
                 "upgrade": n.one_of(&["Any", "SameMajor", "SameMinor"]),
                 "underNative": n.below(2) == 0,
                 "production": n.below(8) > 0,
+                "audience": n.one_of(&[None, None, Some(r#"{"customIds":["staff-*"]}"#), Some(r#"{"platforms":["android"]}"#)])
+                    .map(|audience| serde_json::from_str::<Value>(audience).unwrap()),
             }))
         })
         .collect()

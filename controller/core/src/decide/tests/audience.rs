@@ -1,0 +1,116 @@
+//! Whom a channel is limited to.
+
+use super::{
+    braked::{brakes, on},
+    rollout::{line, rollout},
+    *,
+};
+use crate::{
+    brake::{Devices, Scope},
+    cohort::ALL,
+};
+
+/// A public channel for the staff.
+fn staff(with: Value) -> Snapshot {
+    let mut staff = json!({ "audience": { "customIds": ["staff-*"] } });
+    staff.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
+    one(staff)
+}
+
+fn ada() -> Device {
+    Device { custom_id: Some("staff-ada"), ..device() }
+}
+
+fn guest(runs: &'static str) -> Device {
+    Device { custom_id: Some("guest"), runs, ..device() }
+}
+
+#[test]
+fn only_the_audience_is_served_and_others_keep_what_they_run() {
+    let channel = staff(json!({}));
+    expect(&ada(), &channel, "1.5.0", "Offered");
+    for runs in ["builtin", "0.9.0", "1.2.0", "2.0.0", "1.5.0"] {
+        expect(&guest(runs), &channel, "nothing new", "OutsideAudience");
+        expect(&Device { custom_id: None, ..guest(runs) }, &channel, "nothing new", "OutsideAudience");
+    }
+    // Also where Git says that the shipped bundle is to run, and where a guard would refuse.
+    expect(&guest("1.2.0"), &staff(json!({ "lines": serves("builtin") })), "nothing new", "OutsideAudience");
+    let off = staff(json!({ "production": false }));
+    expect(&guest("1.2.0"), &off, "nothing new", "OutsideAudience");
+    expect(&Device { runs: "1.2.0", ..ada() }, &off, "disable_prod_build", "SwitchedOff");
+    // Support chooses a channel, and not what a channel is for.
+    let put = guest("builtin").on("production", OverrideBy::Support);
+    expect(&put, &channel, "nothing new", "OutsideAudience");
+    assert_eq!(
+        guest("builtin").asks(&channel).trace.to_string(),
+        "Channel production: it is the public channel for the device's platform.\n\
+         Channel production is limited to an audience that does not have the device, by its custom id."
+    );
+}
+
+#[test]
+fn a_condition_is_about_what_the_device_says_of_itself() {
+    for (audience, admitted) in [
+        (json!({ "platforms": ["android"] }), true),
+        (json!({ "platforms": ["ios"] }), false),
+        (json!({ "native": ">=1.0.0 <2.0.0" }), true),
+        (json!({ "native": ">=2.0.0" }), false),
+        (json!({ "os": ">=14" }), true),
+        (json!({ "os": ">=15" }), false),
+        (json!({ "plugin": ">=8.51.0" }), true),
+        (json!({ "plugin": ">=9.0.0" }), false),
+        (json!({ "devices": [DeviceKey::of("0")] }), true),
+        (json!({ "devices": [DeviceKey::of("1")] }), false),
+        (json!({ "countries": ["FR"] }), false),
+    ] {
+        let channel = one(json!({ "audience": audience }));
+        let (answer, step) = if admitted { ("1.5.0", "Offered") } else { ("nothing new", "OutsideAudience") };
+        expect(&device(), &channel, answer, step);
+    }
+}
+
+/// Whoever is outside is in no trial, also on the candidate.
+#[test]
+fn a_trial_is_of_the_audience() {
+    let rolling = snapshot(&[channel(json!({
+        "audience": { "customIds": ["staff-*"] }, "lines": [line(500_000, json!({}))],
+    }))]);
+    let (mut treated, mut compared) = (0, 0);
+    for id in 0..500 {
+        let inside = Device { id, ..ada() }.asks(&rolling);
+        match inside.trial.map(|trial| trial.membership.arm) {
+            Some(crate::trial::Arm::Treatment) => treated += 1,
+            Some(crate::trial::Arm::Control) => compared += 1,
+            None => {}
+        }
+        let same = rollout(500_000, json!({}));
+        assert_eq!(
+            short(&inside),
+            short(&Device { id, ..device() }.asks(&same)),
+            "the share is of the audience"
+        );
+        for runs in ["builtin", "1.2.0", "1.5.0"] {
+            let outside = Device { id, ..guest(runs) };
+            assert!(outside.asks(&rolling).trial.is_none());
+            expect(&outside, &rolling, "nothing new", "OutsideAudience");
+        }
+    }
+    assert!(treated > 200 && compared > 200, "{treated} {compared}");
+}
+
+/// Nobody stays on what is stopped because of an audience.
+#[test]
+fn who_runs_what_is_braked_leaves_it_all_the_same() {
+    let rolling = snapshot(&[channel(json!({
+        "audience": { "customIds": ["staff-*"] }, "lines": [line(ALL, json!({}))],
+    }))]);
+    for scope in [on("production"), Scope::App] {
+        let returns = brakes(&[("1.5.0", scope.clone(), Devices::Return)]);
+        expect_braked(&guest("1.5.0"), &rolling, &returns, "1.2.0", "Offered");
+        expect_braked(&guest("1.2.0"), &rolling, &returns, "nothing new", "OutsideAudience");
+        let keeps = brakes(&[("1.5.0", scope, Devices::Keep)]);
+        expect_braked(&guest("1.5.0"), &rolling, &keeps, "nothing new", "StaysBraked");
+    }
+    let served = brakes(&[("1.5.0", Scope::App, Devices::Return)]);
+    expect_braked(&guest("1.5.0"), &staff(json!({})), &served, "builtin", "Reverted");
+}
