@@ -82,3 +82,42 @@ fn a_channel_reaches_its_audience_and_nobody_else() {
     });
     assert_eq!(through(&server, &phone(8), &passed)["kind"], "up_to_date");
 }
+
+#[test]
+fn a_step_is_for_its_audience_first() {
+    let world = World::empty();
+    world.commit(shop("1.1.0", EVERYBODY));
+    let server = world.serve();
+    phone(1).awaits(&server, "1.1.0");
+    let steps = "  public: true\n  rollout:\n    steps:\n    - { audience: { customIds: [\"staff-*\"] }, approval: Required }\n    \
+                 - { weight: 50%, soak: 1h }\n";
+    world.commit(shop("1.2.0", steps));
+    let ada = phone(2).with("custom_id", "staff-ada");
+    ada.awaits(&server, "1.2.0");
+    for number in 10..30 {
+        assert_eq!(phone(number).asks(&server)["version"], "1.1.0");
+        let on_it = phone(number).with("version_name", "1.2.0").asks(&server);
+        assert_eq!(on_it["kind"], "up_to_date", "who runs it keeps it: {on_it}");
+    }
+    let said = server.ask("explain", &["--app", APP]).exits(0).out;
+    assert!(said.contains("The present step of the rollout of 1.2.0 is for others"), "{said}");
+    let status = server.await_status("the step waits for a person", |status| {
+        status["channels"][0]["lines"][0]["rollout"]["phase"] == "WaitingForApproval"
+    });
+    let rollout = &status["channels"][0]["lines"][0]["rollout"];
+    assert_eq!((&rollout["limited"], &rollout["weight"]), (&true.into(), &1_000_000.into()), "{rollout}");
+    let said = server.ask("status", &[]).exits(0).out;
+    assert!(said.contains("100% of the audience of a step"), "{said}");
+
+    world.commit(shop("1.2.0", &format!("{steps}  approvals: [{{ release: 1.2.0, step: 1 }}]\n")));
+    server.await_status("half of everybody is reached", |status| {
+        status["channels"][0]["lines"][0]["rollout"]["weight"] == 500_000
+    });
+    let reached = (100..200).filter(|number| phone(*number).asks(&server)["version"] == "1.2.0").count();
+    assert!((25..75).contains(&reached), "{reached} of 100");
+    // All of the staff stay reached, also those whom the present step does not reach.
+    for number in 200..230 {
+        let staff = phone(number).with("custom_id", "staff-x");
+        assert_eq!(staff.asks(&server)["version"], "1.2.0");
+    }
+}

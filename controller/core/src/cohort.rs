@@ -135,7 +135,7 @@ impl Cohort {
 }
 
 /// Whether `rank` is in the first `share` of the ring. In 128 bits, so that 100 % is everybody.
-const fn is_below(rank: u64, share: Ppm) -> bool {
+pub(crate) const fn is_below(rank: u64, share: Ppm) -> bool {
     (rank as u128) * (ALL as u128) < ((share as u128) << 64)
 }
 

@@ -97,6 +97,8 @@ pub(crate) fn channel(
 fn how_far(line: &status::LineStatus) -> String {
     match &line.rollout {
         _ if line.is_done() => "100%".to_owned(),
+        // Short, since it is a column of `kubectl get`.
+        Some(progress) if progress.limited => format!("step {}", progress.step),
         Some(progress) => progress.percent(),
         None => "0%".to_owned(),
     }

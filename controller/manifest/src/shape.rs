@@ -118,22 +118,36 @@ const CHECKS: &[(&str, Check)] = &[
     ("Channel.spec.gate.margin", values::share),
     ("Channel.spec.approvals[].release", values::version),
     ("Channel.spec.urgent.release", values::version),
-    ("Channel.spec.audience.native", values::native_range),
-    ("Channel.spec.audience.os", values::native_range),
-    ("Channel.spec.audience.plugin", values::native_range),
-    ("Channel.spec.audience.customIds[]", values::custom_id),
-    ("Channel.spec.audience.deviceIds[]", values::device_id),
-    ("Channel.spec.audience.locales[]", values::locale),
-    ("Channel.spec.audience.countries[]", values::country),
 ];
 
-/// Fields that are named already and not served yet.
-const RESERVED: &[&str] = &[
-    "Channel.spec.rollout.steps[].audience",
-    "Channel.spec.rollout.offersPerMinute",
-    "Channel.spec.encryption",
-    "Channel.spec.require",
+/// The same for the fields of an audience, of a channel and of a step.
+const AUDIENCE_CHECKS: &[(&str, Check)] = &[
+    ("native", values::native_range),
+    ("os", values::native_range),
+    ("plugin", values::native_range),
+    ("customIds[]", values::custom_id),
+    ("deviceIds[]", values::device_id),
+    ("locales[]", values::locale),
+    ("countries[]", values::country),
 ];
+
+/// Where audiences stand.
+const AUDIENCES: &[&str] = &["Channel.spec.audience.", "Channel.spec.rollout.steps[].audience."];
+
+/// The function that stands for the pattern of a field.
+fn check(path: &str) -> Option<Check> {
+    let of = |checks: &[(&str, Check)], path| {
+        checks.iter().find(|(field, _)| *field == path).map(|(_, check)| *check)
+    };
+    of(CHECKS, path).or_else(|| {
+        let field = AUDIENCES.iter().find_map(|audience| path.strip_prefix(audience))?;
+        of(AUDIENCE_CHECKS, field)
+    })
+}
+
+/// Fields that are named already and not served yet.
+const RESERVED: &[&str] =
+    &["Channel.spec.rollout.offersPerMinute", "Channel.spec.encryption", "Channel.spec.require"];
 
 fn document(kind: &str) -> Object {
     let schema = sluice_crds::crds()
@@ -227,7 +241,7 @@ fn text(schema: &Value, path: &str) -> Text {
         least: count("minLength", 0),
         most: count("maxLength", usize::MAX),
         choices: words(&schema["enum"]),
-        check: CHECKS.iter().find(|(field, _)| *field == path).map(|(_, check)| *check),
+        check: check(path),
     }
 }
 
@@ -257,8 +271,15 @@ mod tests {
 
     #[test]
     fn every_pattern_has_a_check_and_every_check_a_field() {
-        let mut unused: Vec<&str> =
-            CHECKS.iter().map(|(field, _)| *field).chain(RESERVED.iter().copied()).collect();
+        let mut unused: Vec<String> = CHECKS
+            .iter()
+            .map(|(field, _)| *field)
+            .chain(RESERVED.iter().copied())
+            .map(str::to_owned)
+            .collect();
+        for audience in AUDIENCES {
+            unused.extend(AUDIENCE_CHECKS.iter().map(|(field, _)| format!("{audience}{field}")));
+        }
         for crd in sluice_crds::crds() {
             let kind = crd.spec.names.kind.clone();
             if kind != "Release" && kind != "Channel" {
@@ -269,17 +290,19 @@ mod tests {
                     .unwrap();
             let spec = &schema["properties"]["spec"];
             for name in spec["properties"].as_object().unwrap().keys() {
-                unused.retain(|field| *field != format!("{kind}.spec.{name}") || !RESERVED.contains(field));
+                unused.retain(|field| {
+                    *field != format!("{kind}.spec.{name}") || !RESERVED.contains(&field.as_str())
+                });
             }
             texts(spec, &format!("{kind}.spec"), &mut |path, schema| {
                 let reserved = RESERVED.iter().any(|r| path.starts_with(r));
-                let checked = CHECKS.iter().any(|(field, _)| *field == path);
+                let checked = check(path).is_some();
                 let is_text = schema["type"] == "string";
                 let patterned = is_text && (schema["pattern"].is_string() || schema["format"].is_string());
                 assert!(!patterned || checked || reserved, "{path} has a pattern and no check");
                 unused.retain(|field| *field != path);
             });
         }
-        assert_eq!(unused, Vec::<&str>::new(), "no such field");
+        assert_eq!(unused, Vec::<String>::new(), "no such field");
     }
 }

@@ -357,12 +357,47 @@ fn what_a_channel_says_of_its_rollout() {
 }
 
 #[test]
+fn steps_of_their_own_audience() {
+    let text = channel_and(
+        "  rollout: { steps: [{ audience: { customIds: [\"staff-*\"] }, soak: 1h }, { weight: 5%, audience: { platforms: [ios] } }, \
+         { weight: 20%, audience: { platforms: [ios] } }, { weight: 10% }] }\n",
+    );
+    let file = parse(&text);
+    assert_eq!(found(&file), Vec::<String>::new());
+    let Object::Channel(channel) = &file.objects[0].object else { panic!("a channel") };
+    let steps: Vec<_> = channel.rollout.steps.iter().map(|s| (s.size, s.audience.is_some())).collect();
+    let share = |weight, limited| (Size::Share(weight), limited);
+    assert_eq!(
+        steps,
+        [share(1_000_000, true), share(50_000, true), share(200_000, true), share(100_000, false)]
+    );
+    for (steps, at, says) in [
+        ("{ audience: {} }", "9:24 InvalidValue", "at least one condition"),
+        ("{ audience: { os: \"x\" } }", "9:40 InvalidValue", "is not a version range"),
+        ("{ weight: 5%, audience: { os: \">=2 <1\" } }", "9:52 ChannelUnreachable", "no version is in"),
+        (
+            "{ weight: 5%, audience: { platforms: [ios] } }, { weight: 5%, audience: { platforms: [ios] } }",
+            "9:80 InvalidValue",
+            "reaches nobody new",
+        ),
+        (
+            "{ weight: 10% }, { weight: 5%, audience: { platforms: [ios] } }",
+            "9:49 InvalidValue",
+            "reaches nobody new",
+        ),
+        ("{ soak: 1h }", "9:22 MissingField", "or an `audience`"),
+    ] {
+        expect(&channel_and(&format!("  rollout: {{ steps: [{steps}] }}\n")), &[at], says);
+    }
+}
+
+#[test]
 fn the_ready_made_rollouts_are_clean() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/rollouts.md");
     let text = std::fs::read_to_string(page).unwrap();
     let examples: Vec<&str> =
         text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(examples.len(), 4);
+    assert_eq!(examples.len(), 5);
     for example in examples {
         let indented: Vec<String> = example.lines().map(|line| format!("  {line}\n")).collect();
         let indented = indented.concat();

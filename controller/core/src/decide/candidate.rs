@@ -2,11 +2,24 @@
 
 use crate::{
     brake::Acting,
-    snapshot::{ServedCandidate, ServedLine},
+    cohort::is_below,
+    snapshot::{Limits, ServedCandidate, ServedLine},
     trial::{Arm, Membership},
 };
 
 use super::{Answer, Aside, Asking, Decision, How, Step, Trial, stable::Running};
+
+/// How a device stands to the steps of a rollout.
+struct Standing {
+    /// Its place in the rollout.
+    rank: u64,
+    /// Whether the present step reaches it, or an earlier one did.
+    reached: bool,
+    /// Whether the present step is for others.
+    others: bool,
+    /// Why it is like neither arm of the present level.
+    aside: Option<Aside>,
+}
 
 impl<'s> Asking<'s, '_> {
     /// The answer that the line's candidate makes, if it makes one; and the trial that the device takes part in, also
@@ -20,7 +33,8 @@ impl<'s> Asking<'s, '_> {
         let candidate = line.candidate.as_ref()?;
         let (bundle, trace) = (&*candidate.bundle, &mut decision.trace);
         let version = bundle.name.as_str();
-        trace.push(Step::Candidate { version, weight: candidate.cohort.weight });
+        let limited = candidate.limits.audience.is_some();
+        trace.push(Step::Candidate { version, weight: candidate.cohort.weight, limited });
         let acting = self.acting(bundle);
         if let Some(acting) = acting.filter(Acting::stops) {
             trace.push(Step::Braked { version, brake: acting.brake });
@@ -33,8 +47,7 @@ impl<'s> Asking<'s, '_> {
                 trace.push(fault.step);
                 return Some(fault.answer());
             }
-            let rank = candidate.cohort.rank(&self.request.device);
-            let trial = self.trial(line, candidate, rank, Arm::Treatment);
+            let trial = self.trial(line, candidate, &self.standing(candidate), Arm::Treatment);
             let trial = if acting.is_some() { Err(Aside::Closed) } else { trial };
             enrol(decision, candidate.level, trial);
             decision.trace.push(Step::AlreadyRuns { version });
@@ -59,18 +72,47 @@ impl<'s> Asking<'s, '_> {
             trace.push(Step::Closed { version });
             return None;
         }
-        let rank = candidate.cohort.rank(&self.request.device);
-        let reached = candidate.cohort.reaches(rank);
-        trace.push(if reached { Step::Reached { version } } else { Step::Outside { version } });
+        let standing = self.standing(candidate);
+        let reached = standing.reached;
+        trace.push(match &standing {
+            Standing { reached: true, .. } => Step::Reached { version },
+            Standing { others: true, .. } => Step::ForOthers { version },
+            _ => Step::Outside { version },
+        });
         // Whoever runs an overtaken candidate is like neither arm.
         let arm = if reached { Arm::Treatment } else { Arm::Control };
         let overtaken = line.kept.iter().any(|kept| kept.name == self.request.current);
-        let trial = if overtaken { Err(Aside::Overtaken) } else { self.trial(line, candidate, rank, arm) };
+        let trial =
+            if overtaken { Err(Aside::Overtaken) } else { self.trial(line, candidate, &standing, arm) };
         enrol(decision, candidate.level, trial);
         reached.then(|| {
             decision.trace.push(Step::Offered { version });
             Answer::Update(bundle)
         })
+    }
+
+    /// Whom a step is limited to is asked before the cohort: the share is one of its audience.
+    ///
+    /// The arms of a level must differ in nothing but chance. Where an earlier step reached a part of the devices of some
+    /// kind that this level would add, those that are left of them would be among the controls and not, or not as often,
+    /// among the treated. So all devices of that kind are in neither arm.
+    fn standing(&self, candidate: &ServedCandidate) -> Standing {
+        let ServedCandidate { cohort, limits: Limits { audience, reached, .. }, .. } = candidate;
+        let rank = cohort.rank(&self.request.device);
+        if audience.is_none() && reached.is_empty() {
+            return Standing { rank, reached: cohort.reaches(rank), others: false, aside: None };
+        }
+        let facts = self.request.audience_facts();
+        let others = audience.as_ref().is_some_and(|audience| !audience.admits(&facts));
+        let of =
+            reached.iter().filter(|r| r.audience.as_ref().is_none_or(|audience| audience.admits(&facts)));
+        let earlier = of.map(|reach| reach.weight).max().unwrap_or(0);
+        let aside = match others {
+            true => Some(Aside::Others),
+            false => (earlier > cohort.below).then_some(Aside::EarlierStep),
+        };
+        let reached = is_below(rank, earlier) || (!others && cohort.reaches(rank));
+        Standing { rank, reached, others, aside }
     }
 
     /// The place of the device in the trial, if it is in `arm`, or why it has none. Devices of earlier levels stay where
@@ -79,7 +121,7 @@ impl<'s> Asking<'s, '_> {
         &self,
         line: &'s ServedLine,
         candidate: &'s ServedCandidate,
-        rank: u64,
+        standing: &Standing,
         arm: Arm,
     ) -> Result<Trial<'s>, Aside> {
         let ServedCandidate { bundle, cohort, level, started, open, .. } = candidate;
@@ -92,6 +134,10 @@ impl<'s> Asking<'s, '_> {
         if self.how == How::SupportOverride {
             return Err(Aside::Support);
         }
+        if let Some(aside) = standing.aside {
+            return Err(aside);
+        }
+        let rank = standing.rank;
         match cohort.arm(rank) {
             Some(found) if found == arm => Ok(Trial {
                 channel: self.channel,

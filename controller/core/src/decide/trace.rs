@@ -41,6 +41,10 @@ pub enum How {
 pub enum Aside {
     /// An earlier level reached it.
     Earlier,
+    /// An earlier step was for devices like it.
+    EarlierStep,
+    /// The present step is for others.
+    Others,
     /// It lies between the devices that are reached and those that they are compared with.
     Between,
     /// It runs the release although the rollout has not reached it.
@@ -89,11 +93,13 @@ pub enum Step<'s> {
     /// The channel is limited to others.
     OutsideAudience { channel: &'s str, condition: Condition },
     /// What is being rolled out on the line.
-    Candidate { version: &'s str, weight: Ppm },
+    Candidate { version: &'s str, weight: Ppm, limited: bool },
     /// The device is in the share that is offered the candidate.
     Reached { version: &'s str },
     /// The device is outside that share.
     Outside { version: &'s str },
+    /// The present step is for others.
+    ForOthers { version: &'s str },
     /// Nobody new is offered the candidate.
     Closed { version: &'s str },
     /// The device takes part in the trial.
@@ -206,6 +212,10 @@ impl fmt::Display for Aside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Earlier => "an earlier level reached it",
+            Self::EarlierStep => {
+                "an earlier step was for devices like it, so those that are left are like neither"
+            }
+            Self::Others => "the present step is for others",
             Self::Between => "it is too near to the share that is reached to be compared with it",
             Self::Ahead => "it runs the release although the rollout has not reached it",
             Self::Overtaken => "it runs a release that was overtaken, so it is like neither",
@@ -249,6 +259,7 @@ impl Step<'_> {
             Self::Candidate { .. } => "Candidate",
             Self::Reached { .. } => "Reached",
             Self::Outside { .. } => "Outside",
+            Self::ForOthers { .. } => "ForOthers",
             Self::Closed { .. } => "Closed",
             Self::Trial { arm: Arm::Treatment, .. } => "TrialTreatment",
             Self::Trial { arm: Arm::Control, .. } => "TrialControl",
@@ -334,13 +345,17 @@ impl fmt::Display for Step<'_> {
                 f,
                 "Channel {channel} is limited to an audience that does not have the device, by its {condition}."
             ),
-            Self::Candidate { version, weight } => {
-                write!(f, "{version} is being rolled out, to {} so far.", Percent(*weight))
+            Self::Candidate { version, weight, limited } => {
+                let of = if *limited { " of the audience of its present step" } else { "" };
+                write!(f, "{version} is being rolled out, to {}{of} so far.", Percent(*weight))
             }
             Self::Reached { version } => {
                 write!(f, "The device is in the share that {version} is offered to.")
             }
             Self::Outside { version } => write!(f, "The rollout of {version} has not reached the device yet."),
+            Self::ForOthers { version } => {
+                write!(f, "The present step of the rollout of {version} is for others, and none before reached the device.")
+            }
             Self::Closed { version } => write!(f, "Nobody new is offered {version} at present."),
             Self::Trial { arm: Arm::Treatment, level } => write!(
                 f,

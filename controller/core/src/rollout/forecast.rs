@@ -19,12 +19,12 @@ pub(super) fn upcoming(
     let mut milestones = Vec::new();
     for step in steps.iter().skip(index) {
         if step.audience.is_some() || step.weight != weight || !milestones.is_empty() {
-            milestones.push(Milestone { weight: step.weight, at });
+            milestones.push(Milestone { weight: step.weight, limited: step.audience.is_some(), at });
         }
         let soaked = at.filter(|_| !step.approval).and_then(|at| after(at, step.soak));
         at = soaked.and_then(|soaked| schedule.next_open(soaked));
     }
-    milestones.push(Milestone { weight: ALL, at });
+    milestones.push(Milestone { weight: ALL, limited: false, at });
     milestones
 }
 

@@ -80,6 +80,9 @@ pub struct Progress {
     pub verdict: Option<Box<Verdict>>,
     /// The present weight, in parts per million.
     pub weight: Ppm,
+    /// Whether that is a share of the audience of its step, and not of the channel's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub limited: bool,
     /// The step that it is in, from 1; 0 before it starts.
     pub step: u32,
     /// Steps before everybody.
@@ -98,15 +101,18 @@ pub struct Progress {
 pub struct Milestone {
     /// The weight, in parts per million.
     pub weight: Ppm,
+    /// Whether that is a share of the audience of a step, and not of the channel's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub limited: bool,
     /// When at the earliest; `None` while that depends on more than time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
 }
 
 impl Milestone {
-    /// The weight for people, such as `12.5%`.
+    /// The weight for people, such as `12.5%` or `12.5% of the audience of a step`.
     pub fn percent(&self) -> String {
-        percent(self.weight)
+        limited(self.weight, self.limited)
     }
 }
 
@@ -120,6 +126,7 @@ impl Progress {
             release: None,
             verdict: None,
             weight: 0,
+            limited: false,
             step: 0,
             steps: 0,
             wake: None,
@@ -129,16 +136,20 @@ impl Progress {
 
     /// Whether it says the same as another one but for the numbers of the verdict, which change all the time.
     pub fn is_same_state(&self, other: &Self) -> bool {
-        let Self { phase, message, since, release, verdict: _, weight, step, steps, wake: _, upcoming: _ } =
-            self;
+        let Self { phase, message, since, release, weight, limited, step, steps, .. } = self;
         (phase, message, since, release) == (&other.phase, &other.message, &other.since, &other.release)
-            && (weight, step, steps) == (&other.weight, &other.step, &other.steps)
+            && (weight, limited, step, steps) == (&other.weight, &other.limited, &other.step, &other.steps)
     }
 
-    /// The weight for people, such as `12.5%`.
+    /// The weight for people, such as `12.5%` or `12.5% of the audience of a step`.
     pub fn percent(&self) -> String {
-        percent(self.weight)
+        limited(self.weight, self.limited)
     }
+}
+
+fn limited(weight: Ppm, limited: bool) -> String {
+    let of = if limited { " of the audience of a step" } else { "" };
+    format!("{}{of}", percent(weight))
 }
 
 /// A weight for people, such as `12.5%`.

@@ -10,12 +10,13 @@ use sluice_core::{
         Approval, Channel, Gate, OnBad, OnDecrease, OnInconclusive, Ramp, Rollout, Size, Statistics, Step,
         Strategy, Target, Urgent, Window,
     },
-    cohort::Order,
+    cohort::{ALL, Order},
     diagnostic::Code,
     ids::Version,
 };
 use sluice_crds::{channel as crd, common::duration};
 
+use super::audience;
 use crate::{document::accept, values::parts_per_million, walk::Walk};
 
 /// The rollout of a channel that [`check`] found nothing against.
@@ -36,12 +37,16 @@ pub(super) fn rollout(rollout: &crd::Rollout, walk: &mut Walk<'_>) -> Option<Rol
         let size = match (&step.weight, step.devices) {
             (Some(weight), _) => parts_per_million(weight).map(Size::Share),
             (None, Some(devices)) => u64::try_from(devices).ok().map(Size::Devices),
-            (None, None) => None,
+            (None, None) => step.audience.is_some().then_some(Size::Share(ALL)),
         };
         let field = format!("spec.rollout.steps[{index}]");
         let size = accept(size.ok_or("a step needs `weight` or `devices`"), &field, walk)?;
+        let audience = match &step.audience {
+            Some(audience) => Some(audience::audience(audience, &format!("{field}.audience"), walk)?),
+            None => None,
+        };
         let approval = step.approval == crd::StepApproval::Required;
-        read.push(Step { size, soak: step.soak.as_deref().map_or(0, seconds), approval, audience: None });
+        read.push(Step { size, soak: step.soak.as_deref().map_or(0, seconds), approval, audience });
     }
     let not_before = match not_before {
         Some(text) => Some(accept(text.parse(), "spec.rollout.notBefore", walk)?),
@@ -170,6 +175,8 @@ pub(super) fn check(rollout: &Json, walk: &mut Walk<'_>) {
         _ => {}
     }
     let mut last = 0;
+    // Shares that steps of an audience reached, by it.
+    let mut reached: Vec<(&Json, u32)> = Vec::new();
     for (index, step) in rollout["steps"].as_array().into_iter().flatten().enumerate() {
         match (step["weight"].is_string(), step["devices"].is_number()) {
             (true, true) => {
@@ -180,13 +187,39 @@ pub(super) fn check(rollout: &Json, walk: &mut Walk<'_>) {
                     message,
                 );
             }
-            (false, false) if !walk.fields.contains_key(&format!("spec.rollout.steps[{index}].weight")) => {
-                let message = "a step needs `weight` (a share, such as `10%`) or `devices` (a number)";
+            (false, false)
+                if !["weight", "audience"]
+                    .iter()
+                    .any(|name| walk.fields.contains_key(&format!("spec.rollout.steps[{index}].{name}"))) =>
+            {
+                let message =
+                    "a step needs `weight` (a share, such as `10%`), `devices` (a number) or an `audience`";
                 walk.report_field(Code::MissingField, &format!("spec.rollout.steps[{index}]"), message);
             }
             _ => {}
         }
-        let Some(weight) = step["weight"].as_str().and_then(parts_per_million) else { continue };
+        let weight = step["weight"].as_str().and_then(parts_per_million);
+        let audience = &step["audience"];
+        audience::check(audience, &format!("spec.rollout.steps[{index}].audience"), walk);
+        if audience.is_object() {
+            // What is counted in devices is known when the rollout starts.
+            let Some(weight) = weight.or_else(|| step["devices"].is_null().then_some(ALL)) else { continue };
+            let same =
+                reached.iter().filter(|(other, _)| *other == audience).map(|(_, weight)| *weight).max();
+            if weight <= same.unwrap_or(0).max(last) {
+                let message =
+                    "this step reaches nobody new: steps before it reached as large a share of its audience";
+                let field = if step["weight"].is_string() { "weight" } else { "audience" };
+                walk.report_field(
+                    Code::InvalidValue,
+                    &format!("spec.rollout.steps[{index}].{field}"),
+                    message,
+                );
+            }
+            reached.push((audience, weight));
+            continue;
+        }
+        let Some(weight) = weight else { continue };
         if weight <= last {
             let message = "the weights of steps must rise; this one is not above the one before it";
             walk.report_field(Code::InvalidValue, &format!("spec.rollout.steps[{index}].weight"), message);
@@ -205,6 +238,9 @@ pub(super) fn check(rollout: &Json, walk: &mut Walk<'_>) {
 pub(super) fn lint(channel: &Channel, walk: &mut Walk<'_>) {
     let rollout = &channel.rollout;
     for (index, step) in rollout.steps.iter().enumerate() {
+        if let Some(audience) = &step.audience {
+            audience::lint(audience, channel, &format!("spec.rollout.steps[{index}].audience"), walk);
+        }
         if step.soak > rollout.max_hold {
             let message = "this soaks for longer than `maxHold`, so evidence that is missing at its end is waited for \
                            less long than the step lasted; give `maxHold` at least as much";

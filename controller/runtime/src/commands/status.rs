@@ -103,10 +103,11 @@ fn rollout(channel: &ChannelStatus, line: &LineStatus, progress: &Progress, brak
         (step, steps) => format!(", step {step} of {steps}"),
     };
     let mut text = format!(
-        "  {} {}{place}: {what}{how_far}, {} of devices: {}\n    {message}\n",
+        "  {} {}{place}: {what}{how_far}, {}{}: {}\n    {message}\n",
         channel.app,
         channel.channel,
         progress.percent(),
+        if progress.limited { "" } else { " of devices" },
         phase.reason()
     );
     if let Some(verdict) = verdict {

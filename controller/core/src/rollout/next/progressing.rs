@@ -22,6 +22,12 @@ struct Place {
     next: usize,
 }
 
+/// How far a candidate is, for people.
+fn share(candidate: &Candidate) -> String {
+    let of = if candidate.audience.is_some() { " of the audience of its step" } else { "" };
+    format!("{}{of}", percent(candidate.weight))
+}
+
 /// The weight with which a step begins.
 pub(super) fn first(ramp: Ramp, target: Ppm, active: u64) -> Ppm {
     match ramp {
@@ -51,7 +57,8 @@ impl Candidate {
 
     /// Another weight comes into force.
     fn raise(&mut self, weight: Ppm, now: Timestamp) {
-        self.below = self.weight.min(weight);
+        // Of a part of the audience, too, whom the steps for everybody reached is not added by this level.
+        self.below = self.weight.max(self.general()).min(weight);
         self.weight = weight;
         self.level += 1;
         self.level_since = now;
@@ -92,8 +99,13 @@ impl Candidate {
 
     /// The share of everybody that it reaches or is on its way to.
     fn reach(&self) -> Ppm {
+        if self.audience.is_none() { self.target } else { self.general() }
+    }
+
+    /// The share of everybody that steps before the present one reached, when that one is for a part of them.
+    fn general(&self) -> Ppm {
         if self.audience.is_none() {
-            return self.target;
+            return 0;
         }
         self.reached.iter().find(|reach| reach.audience.is_none()).map_or(0, |reach| reach.weight)
     }
@@ -237,7 +249,7 @@ impl Pass<'_> {
         if left > 0 && candidate.soaking_since.is_some() {
             let ready = after(now, left);
             let until = ready.map_or_else(String::new, |ready| format!(" until {ready} at least"));
-            let message = format!("{release} stays at {}{until}", percent(candidate.weight));
+            let message = format!("{release} stays at {}{until}", share(candidate));
             let ready_at = ready.filter(|_| step.is_none_or(|step| !step.approval));
             let mut progress = self.report(candidate, steps, place, Phase::Soaking, message, ready_at);
             progress.wake = ready;
@@ -280,10 +292,8 @@ impl Pass<'_> {
                     ),
                     (false, _) => String::new(),
                 };
-                let message = format!(
-                    "{release} is held at {} since {since}: {reason}{then}",
-                    percent(candidate.weight)
-                );
+                let message =
+                    format!("{release} is held at {} since {since}: {reason}{then}", share(candidate));
                 let mut progress = self.report(candidate, steps, place, Phase::Held, message, None);
                 progress.since = Some(since);
                 progress.wake = until.filter(|_| !overdue);
@@ -294,7 +304,7 @@ impl Pass<'_> {
             let number = step.map_or(0, |step| step.number);
             let message = format!(
                 "{release} may leave {}: add `{{ release: {release}, step: {number} }}` to `spec.approvals`",
-                percent(candidate.weight)
+                share(candidate)
             );
             return Some(self.report(candidate, steps, place, Phase::WaitingForApproval, message, None));
         }
@@ -344,6 +354,7 @@ impl Pass<'_> {
             since: Some(candidate.level_since),
             verdict: self.said(candidate).cloned().map(Box::new),
             weight: candidate.weight,
+            limited: candidate.audience.is_some(),
             step: place.step.map_or(candidate.step, count) + 1,
             steps: count(steps.len()),
             upcoming: upcoming(steps, from, candidate.weight, ready, &self.schedule),
@@ -356,7 +367,7 @@ fn away(candidate: &Candidate) -> (Phase, String) {
     let message = format!(
         "{} stays at {}: the fleet store is away, so nothing follows from what devices do not say",
         candidate.release,
-        percent(candidate.weight)
+        share(candidate)
     );
     (Phase::EvidenceUnavailable, message)
 }

@@ -496,7 +496,7 @@ fn a_step_of_its_own_audience() {
     world.says(Decision::Advance, 99);
     world.pass();
     let candidate = world.candidate();
-    assert_eq!((candidate.weight, candidate.below, &candidate.audience), (ALL, 0, &Some(staff.clone())));
+    assert_eq!((candidate.weight, candidate.below, &candidate.audience), (ALL, 10_000, &Some(staff.clone())));
     assert_eq!(candidate.reached, [crate::record::Reach { audience: None, weight: 10_000 }]);
     world.says(Decision::Advance, 99);
     world.pass();
