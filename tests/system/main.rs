@@ -17,6 +17,7 @@ mod house;
 mod kills;
 mod mistakes;
 mod notify;
+mod pacing;
 mod real_bundles;
 mod release;
 mod repositories;

@@ -17,10 +17,10 @@ use std::{
 
 use sluice_core::{
     brake::{Brake, BrakeId, BrakeIndex, Brakes, Devices, Scope},
-    channel::{Access, Platform, Platforms, Target, Upgrade},
+    channel::{Access, Audience, Platform, Platforms, Target, Upgrade},
     client::{Client, PluginVersion},
     cohort::{Cohort, Order, Salt},
-    decide::decide,
+    decide::{decide, decide_at_limit},
     digest::Digest,
     memory::{DeviceMemory, Failed},
     native::NativeVersion,
@@ -52,7 +52,9 @@ const APPS: usize = 100;
 const CHANNELS: usize = 100;
 const RUN: Duration = Duration::from_secs(2);
 
-fn snapshot(rollouts: bool) -> Snapshot {
+fn snapshot(rollouts: bool, limited: bool) -> Snapshot {
+    let staff: Audience =
+        serde_json::from_str(r#"{"os": ">=13", "customIds": ["qa-*", "staff-*"]}"#).expect("an audience");
     let line = |native: Option<&str>, version: &str| {
         let native = native.map(|range| range.parse().expect("a range"));
         let stable = Target::Release(version.parse().expect("a version"));
@@ -69,10 +71,11 @@ fn snapshot(rollouts: bool) -> Snapshot {
             level: 0,
             started: 0,
             open: true,
-            limits: Limits::default(),
+            limits: Limits { audience: limited.then(|| staff.clone()), ..Limits::default() },
         };
         let line = LineEntry::serving(native, Platforms::ALL, Some(stable));
-        LineEntry { candidate: rollouts.then_some(candidate), ..line }
+        let offers_per_minute = limited.then_some(1_000_000);
+        LineEntry { candidate: rollouts.then_some(candidate), offers_per_minute, ..line }
     };
     let offer = |version: &str| Offer {
         digest: Digest::of(version.as_bytes()),
@@ -95,7 +98,7 @@ fn snapshot(rollouts: bool) -> Snapshot {
                 },
                 lines: vec![line(Some(">=4.0.0"), "2.1.0"), line(None, "1.4.2")],
                 allow_held: Vec::new(),
-                audience: None,
+                audience: limited.then(|| staff.clone()),
             })
             .collect();
         let offers = ["1.4.2", "2.1.0", "2.2.0"].map(|v| (v.parse().expect("a version"), offer(v))).into();
@@ -131,7 +134,8 @@ fn brakes() -> Brakes {
 
 fn main() {
     let (none, some) = (Brakes::none(), brakes());
-    let (snapshot, rollouts) = (snapshot(false), snapshot(true));
+    let limited = snapshot(true, true);
+    let (snapshot, rollouts) = (snapshot(false, false), snapshot(true, false));
     let ids: Vec<String> = (0..APPS).map(|app| format!("com.example.app{app}")).collect();
     let wishes: Vec<String> = (0..CHANNELS).map(|channel| format!("channel-{channel}")).collect();
     let memory = DeviceMemory {
@@ -185,6 +189,17 @@ fn main() {
         let (app_id, device) = (ids[n % APPS].as_str(), keys[n % keys.len()]);
         let request = Request { app_id, device, current: "1.4.2", on_builtin: false, ..request };
         black_box(decide(&rollouts, &some, None, black_box(&request), 1));
+    });
+    run("audiences and a limit", |n| {
+        let (app_id, device) = (ids[n % APPS].as_str(), keys[n % keys.len()]);
+        let request = Request { app_id, device, ..request };
+        let decision = black_box(decide(&limited, &none, None, black_box(&request), 1));
+        black_box(decision.paced.is_some_and(|paced| paced.take(n as u64)));
+    });
+    run("at the limit", |n| {
+        let (app_id, device) = (ids[n % APPS].as_str(), keys[n % keys.len()]);
+        let request = Request { app_id, device, ..request };
+        black_box(decide_at_limit(&limited, &none, None, black_box(&request), 1));
     });
     run("unknown app", |_| {
         let request = Request { app_id: "com.example.unknown", ..request };

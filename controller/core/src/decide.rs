@@ -8,8 +8,8 @@ use crate::{
     client::Feature,
     memory::{DeviceMemory, OverrideBy},
     request::Request,
-    snapshot::{App, ServedBundle, ServedChannel, ServedLine, Snapshot},
-    trial::Membership,
+    snapshot::{App, Served, ServedBundle, ServedChannel, ServedLine, Snapshot},
+    trial::{Arm, Membership},
 };
 
 mod candidate;
@@ -19,6 +19,7 @@ mod stable;
 mod trace;
 
 pub use refusal::{Kind, Old, Refusal, RefusalCode};
+use stable::Running;
 pub use trace::{Aside, How, Step, Trace};
 
 /// An answer and how it came about.
@@ -30,6 +31,34 @@ pub struct Decision<'s> {
     pub trace: Trace<'s>,
     /// The part of a trial that the device is in.
     pub trial: Option<Trial<'s>>,
+    /// The limit that the answer stands under. Whoever gives the answer asks it first, and once it is used up gives that
+    /// of [`decide_at_limit`].
+    pub paced: Option<Paced<'s>>,
+}
+
+/// A limit on offers, and what an answer takes of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Paced<'s> {
+    /// Whose limit it is.
+    pub line: &'s ServedLine,
+    /// Offers in a minute.
+    pub per_minute: u32,
+    /// Whether the answer is such an offer. Otherwise it only notes a device that those are compared with: both arms of
+    /// a trial are noted at the same times, or they would not be as large as they must be.
+    pub offers: bool,
+}
+
+impl Paced<'_> {
+    /// Takes what the answer needs, if that is left at `now`, in microseconds of a clock that never goes back.
+    pub fn take(&self, now: u64) -> bool {
+        let Self { line, per_minute, offers } = *self;
+        if offers { line.pace.take(per_minute, now) } else { line.pace.is_open(per_minute, now) }
+    }
+
+    /// Whether it is left. Takes nothing.
+    pub fn is_open(&self, now: u64) -> bool {
+        self.line.pace.is_open(self.per_minute, now)
+    }
 }
 
 /// What a device is told.
@@ -70,9 +99,11 @@ struct Asking<'s, 'a> {
     memory: Option<&'a DeviceMemory>,
     request: &'a Request<'a>,
     now: i64,
+    /// Whether as many offers were made just now as the line allows.
+    at_limit: bool,
 }
 
-/// Decides what the device is told. `now_seconds` counts from 1970.
+/// Decides what the device is told while its line may make offers. `now_seconds` counts from 1970.
 pub fn decide<'s>(
     snapshot: &'s Snapshot,
     brakes: &'s Brakes,
@@ -80,8 +111,31 @@ pub fn decide<'s>(
     request: &Request<'_>,
     now_seconds: i64,
 ) -> Decision<'s> {
-    let mut decision = Decision { answer: Answer::NothingNew, trace: Trace::default(), trial: None };
-    decision.answer = answer(snapshot, brakes, memory, request, now_seconds, &mut decision);
+    decision(snapshot, brakes, memory, request, (now_seconds, false))
+}
+
+/// The same once the line has made as many offers as it may: the device is answered as if the newest release had not
+/// reached it, and is not noted in a trial. At a later check it has another chance.
+pub fn decide_at_limit<'s>(
+    snapshot: &'s Snapshot,
+    brakes: &'s Brakes,
+    memory: Option<&DeviceMemory>,
+    request: &Request<'_>,
+    now_seconds: i64,
+) -> Decision<'s> {
+    decision(snapshot, brakes, memory, request, (now_seconds, true))
+}
+
+fn decision<'s>(
+    snapshot: &'s Snapshot,
+    brakes: &'s Brakes,
+    memory: Option<&DeviceMemory>,
+    request: &Request<'_>,
+    when: (i64, bool),
+) -> Decision<'s> {
+    let (answer, trace) = (Answer::NothingNew, Trace::default());
+    let mut decision = Decision { answer, trace, trial: None, paced: None };
+    decision.answer = self::answer(snapshot, brakes, memory, request, when, &mut decision);
     decision
 }
 
@@ -141,7 +195,7 @@ fn answer<'s>(
     brakes: &'s Brakes,
     memory: Option<&DeviceMemory>,
     request: &Request<'_>,
-    now: i64,
+    (now, at_limit): (i64, bool),
     decision: &mut Decision<'s>,
 ) -> Answer<'s> {
     let trace = &mut decision.trace;
@@ -158,7 +212,8 @@ fn answer<'s>(
         return refuse(RefusalCode::NoChannel, None);
     };
     let Some(line) = choose(channel, request, trace) else { return Answer::NothingNew };
-    let asking = Asking { app, channel, how, brakes: brakes.of(request.app_id), memory, request, now };
+    let brakes = brakes.of(request.app_id);
+    let asking = Asking { app, channel, how, brakes, memory, request, now, at_limit };
     let running = asking.running(trace);
     let audience = channel.audience.as_ref();
     if let Some(condition) = audience.and_then(|audience| audience.unmet(&request.audience_facts())) {
@@ -166,7 +221,31 @@ fn answer<'s>(
         return asking.outside(line, running, trace);
     }
     let answer = asking.candidate(line, running, decision);
-    answer.unwrap_or_else(|| asking.stable(line, running, &mut decision.trace))
+    let answer = answer.unwrap_or_else(|| asking.stable(line, running, &mut decision.trace));
+    decision.paced = asking.paced(line, running, &answer, decision.trial.as_ref());
+    answer
+}
+
+impl<'s> Asking<'s, '_> {
+    /// The limit that an answer stands under. Who must leave what it runs is returned at once.
+    fn paced(
+        &self,
+        line: &'s ServedLine,
+        running: Running<'s>,
+        answer: &Answer<'s>,
+        trial: Option<&Trial<'s>>,
+    ) -> Option<Paced<'s>> {
+        let per_minute = line.offers_per_minute.filter(|_| !self.at_limit)?;
+        let newest = match (&line.candidate, &line.stable) {
+            (Some(candidate), _) => &candidate.bundle,
+            (None, Some(Served::Bundle(stable))) => stable,
+            _ => return None,
+        };
+        let leaves = matches!(running, Running::Leaving);
+        let offers = matches!(answer, Answer::Update(bundle) if bundle.name == newest.name) && !leaves;
+        let compared = trial.is_some_and(|trial| trial.membership.arm == Arm::Control);
+        (offers || compared).then_some(Paced { line, per_minute, offers })
+    }
 }
 
 /// The first line that matches the device.

@@ -19,6 +19,7 @@ pub mod memory;
 pub mod native;
 pub mod observed;
 pub mod outcome;
+pub mod pace;
 pub mod plan;
 pub mod record;
 pub mod release;

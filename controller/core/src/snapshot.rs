@@ -16,6 +16,7 @@ use crate::{
     digest::Digest,
     ids::{AppId, ChannelName, Version},
     native::NativeRange,
+    pace::Pace,
     record::{Reach, Zip},
     release::RollbackPolicy,
 };
@@ -115,6 +116,9 @@ pub struct LineEntry {
     /// What devices were well on before, newest first: where they go when `stable` is braked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fallbacks: Vec<Version>,
+    /// Most offers in a minute, for each gateway, of what is newest on it: the candidate, or `stable` without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offers_per_minute: Option<u32>,
 }
 
 /// A release that is being rolled out.
@@ -149,15 +153,20 @@ pub struct Limits {
     /// Whether devices that run it and are not reached any more are returned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub returning: bool,
-    /// Most offers in a minute, for each gateway.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub offers_per_minute: Option<u32>,
 }
 
 impl LineEntry {
     /// A line that nothing is rolled out on.
     pub const fn serving(native: Option<NativeRange>, platforms: Platforms, stable: Option<Target>) -> Self {
-        Self { native, platforms, stable, candidate: None, kept: Vec::new(), fallbacks: Vec::new() }
+        Self {
+            native,
+            platforms,
+            stable,
+            candidate: None,
+            kept: Vec::new(),
+            fallbacks: Vec::new(),
+            offers_per_minute: None,
+        }
     }
 }
 
@@ -227,6 +236,11 @@ pub struct ServedLine {
     pub kept: Vec<Arc<ServedBundle>>,
     /// What devices were well on before, newest first.
     pub fallbacks: Vec<Arc<ServedBundle>>,
+    /// Most offers in a minute of what is newest on it.
+    pub offers_per_minute: Option<u32>,
+    /// How many there were. Not a part of the snapshot, and the decision does not look at it: whoever answers does. It
+    /// begins anew with every shard that is compiled, which allows a second's worth more.
+    pub pace: Pace,
 }
 
 /// A release that is being rolled out, compiled.
@@ -341,7 +355,7 @@ impl ServedLine {
         line: LineEntry,
         bundle: impl Fn(Version) -> Result<Arc<ServedBundle>, InvalidShard>,
     ) -> Result<Self, InvalidShard> {
-        let LineEntry { native, platforms, stable, candidate, kept, fallbacks } = line;
+        let LineEntry { native, platforms, stable, candidate, kept, fallbacks, offers_per_minute } = line;
         let key = Line { native: native.clone(), platforms, target: Target::Builtin }.key();
         let stable = match stable {
             None => None,
@@ -355,7 +369,9 @@ impl ServedLine {
             }
         };
         let all = |versions: Vec<Version>| versions.into_iter().map(&bundle).collect::<Result<_, _>>();
-        Ok(Self { key, native, platforms, stable, candidate, kept: all(kept)?, fallbacks: all(fallbacks)? })
+        let (kept, fallbacks) = (all(kept)?, all(fallbacks)?);
+        let pace = Pace::default();
+        Ok(Self { key, native, platforms, stable, candidate, kept, fallbacks, offers_per_minute, pace })
     }
 }
 

@@ -146,8 +146,7 @@ fn check(path: &str) -> Option<Check> {
 }
 
 /// Fields that are named already and not served yet.
-const RESERVED: &[&str] =
-    &["Channel.spec.rollout.offersPerMinute", "Channel.spec.encryption", "Channel.spec.require"];
+const RESERVED: &[&str] = &["Channel.spec.encryption", "Channel.spec.require"];
 
 fn document(kind: &str) -> Object {
     let schema = sluice_crds::crds()

@@ -1,7 +1,11 @@
 //! The device side: update checks, events, channels, downloads and webhooks. The handlers are thin: bytes to a request,
 //! a pure decision, the answer to bytes.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -136,7 +140,10 @@ impl DeviceServer {
         let memory = self.views.devices.memory(request.app_id, request.device);
         // After the snapshot: what it offers anew is met by brakes that are as new.
         let brakes = self.views.brakes.load();
-        let decision = decide::decide(&snapshot, &brakes, memory.as_deref(), &request, now);
+        let mut decision = decide::decide(&snapshot, &brakes, memory.as_deref(), &request, now);
+        if decision.paced.is_some_and(|paced| !paced.take(micros())) {
+            decision = decide::decide_at_limit(&snapshot, &brakes, memory.as_deref(), &request, now);
+        }
         let reply = update::render(&decision.answer, &request, &self.settings.download_url);
         self.metrics.decided(&decision.answer);
         // Only apps that are served are counted, or anybody could fill the store.
@@ -269,6 +276,12 @@ fn meanings(events: &[Event]) -> Vec<(&'static str, u64)> {
 /// At `debug` because it is per request; the store itself reports when it goes away and when it is back.
 fn say_unavailable(error: &NotStored) {
     tracing::debug!(%error, "a report was answered with 503");
+}
+
+/// Microseconds since the first call, on a clock that never goes back.
+pub(crate) fn micros() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(START.get_or_init(Instant::now).elapsed().as_micros()).unwrap_or(u64::MAX / 2)
 }
 
 fn now() -> i64 {

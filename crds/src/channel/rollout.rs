@@ -51,7 +51,7 @@ pub struct Rollout {
     /// What an edit that lowers the weight of the present step does.
     #[serde(default)]
     pub on_decrease: OnDecrease,
-    /// Most offers of the new release in a minute, for each gateway.
+    /// Most offers of the newest release in a minute, for each gateway: while it is rolled out, and when everybody gets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub offers_per_minute: Option<u32>,

@@ -40,7 +40,7 @@ pub struct Rollout {
     /// What an edit that lowers the weight of the present step does.
     #[serde(default)]
     pub on_decrease: OnDecrease,
-    /// Most offers of the candidate in a minute, for each gateway.
+    /// Most offers in a minute, for each gateway, of what is newest: the candidate, or without one what everybody gets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offers_per_minute: Option<u32>,
 }

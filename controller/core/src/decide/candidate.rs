@@ -74,6 +74,15 @@ impl<'s> Asking<'s, '_> {
         }
         let standing = self.standing(candidate);
         let reached = standing.reached;
+        if self.at_limit
+            && let Some(per_minute) = line.offers_per_minute
+        {
+            let held =
+                if reached { Step::AtLimit { version, per_minute } } else { Step::Outside { version } };
+            trace.push(held);
+            enrol(decision, candidate.level, Err(Aside::AtLimit));
+            return None;
+        }
         trace.push(match &standing {
             Standing { reached: true, .. } => Step::Reached { version },
             Standing { others: true, .. } => Step::ForOthers { version },

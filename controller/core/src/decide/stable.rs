@@ -148,6 +148,14 @@ impl<'s> Asking<'s, '_> {
             trace.push(Step::FailedHere { version });
             return Answer::NothingNew;
         }
+        if self.at_limit
+            && line.candidate.is_none()
+            && !matches!(running, Running::Leaving)
+            && let Some(per_minute) = line.offers_per_minute
+        {
+            trace.push(Step::AtLimit { version, per_minute });
+            return Answer::NothingNew;
+        }
         trace.push(Step::Offered { version });
         Answer::Update(bundle)
     }

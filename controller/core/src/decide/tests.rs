@@ -19,6 +19,7 @@ use crate::{
 
 mod audience;
 mod braked;
+mod paced;
 mod properties;
 mod rollout;
 
@@ -112,6 +113,8 @@ fn device() -> Device {
     }
 }
 
+type Decide<'s> = fn(&'s Snapshot, &'s Brakes, Option<&DeviceMemory>, &Request<'_>, i64) -> Decision<'s>;
+
 impl Device {
     fn asks<'s>(&self, snapshot: &'s Snapshot) -> Decision<'s> {
         self.asks_at(snapshot, 0)
@@ -122,6 +125,16 @@ impl Device {
     }
 
     fn asks_braked<'s>(&self, snapshot: &'s Snapshot, brakes: &'s Brakes, now: i64) -> Decision<'s> {
+        self.asks_as(decide, snapshot, brakes, now)
+    }
+
+    fn asks_as<'s>(
+        &self,
+        decide: Decide<'s>,
+        snapshot: &'s Snapshot,
+        brakes: &'s Brakes,
+        now: i64,
+    ) -> Decision<'s> {
         let (native, text) = normalise_native(self.native).unwrap();
         let on_builtin = self.runs == "builtin" || self.runs == self.native;
         let request = Request {

@@ -57,6 +57,8 @@ pub enum Aside {
     Probe,
     /// Nobody new is offered the release.
     Closed,
+    /// As many offers were made just now as the channel allows in a minute.
+    AtLimit,
 }
 
 /// One step of a decision.
@@ -100,6 +102,8 @@ pub enum Step<'s> {
     Outside { version: &'s str },
     /// The present step is for others.
     ForOthers { version: &'s str },
+    /// As many offers were made just now as the channel allows in a minute.
+    AtLimit { version: &'s str, per_minute: u32 },
     /// Nobody new is offered the candidate.
     Closed { version: &'s str },
     /// The device takes part in the trial.
@@ -222,6 +226,7 @@ impl fmt::Display for Aside {
             Self::Support => "support put it on the channel, so it was not chosen at random",
             Self::Probe => "it asks what there is and installs nothing",
             Self::Closed => "nobody new is offered the release at present",
+            Self::AtLimit => "nobody is noted while no more offers may be made",
         })
     }
 }
@@ -260,6 +265,7 @@ impl Step<'_> {
             Self::Reached { .. } => "Reached",
             Self::Outside { .. } => "Outside",
             Self::ForOthers { .. } => "ForOthers",
+            Self::AtLimit { .. } => "AtLimit",
             Self::Closed { .. } => "Closed",
             Self::Trial { arm: Arm::Treatment, .. } => "TrialTreatment",
             Self::Trial { arm: Arm::Control, .. } => "TrialControl",
@@ -356,6 +362,10 @@ impl fmt::Display for Step<'_> {
             Self::ForOthers { version } => {
                 write!(f, "The present step of the rollout of {version} is for others, and none before reached the device.")
             }
+            Self::AtLimit { version, per_minute } => write!(
+                f,
+                "{version} may be offered {per_minute} times a minute here, and was just now: the device has to come again."
+            ),
             Self::Closed { version } => write!(f, "Nobody new is offered {version} at present."),
             Self::Trial { arm: Arm::Treatment, level } => write!(
                 f,

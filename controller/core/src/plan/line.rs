@@ -82,7 +82,6 @@ pub(super) fn entry(channel: &Channel, line: &Line, record: &LineRecord, open: b
             audience: candidate.audience.clone(),
             reached: candidate.reached.clone(),
             returning: channel.rollout.on_decrease == OnDecrease::Return,
-            offers_per_minute: channel.rollout.offers_per_minute,
         },
     });
     LineEntry {
@@ -92,6 +91,7 @@ pub(super) fn entry(channel: &Channel, line: &Line, record: &LineRecord, open: b
         candidate,
         kept: record.kept.clone(),
         fallbacks: record.history.iter().map(|healthy| healthy.release.clone()).collect(),
+        offers_per_minute: channel.rollout.offers_per_minute,
     }
 }
 

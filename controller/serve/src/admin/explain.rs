@@ -23,6 +23,7 @@ use utoipa::ToSchema;
 use super::{Admin, ApiError, openapi};
 use crate::{
     body,
+    device::micros,
     metrics::answer_name,
     protocol::{Reply, update},
     views::Views,
@@ -199,7 +200,10 @@ async fn of(views: &Views, download_url: &str, body: &[u8], now: i64) -> Result<
     (request.locale, request.country) = (passed.locale.as_deref(), passed.country.as_deref());
     let memory = views.devices.memory(request.app_id, request.device);
     let brakes = views.brakes.load_full();
-    let decision = decide::decide(&snapshot, &brakes, memory.as_deref(), &request, now);
+    let mut decision = decide::decide(&snapshot, &brakes, memory.as_deref(), &request, now);
+    if decision.paced.is_some_and(|paced| !paced.is_open(micros())) {
+        decision = decide::decide_at_limit(&snapshot, &brakes, memory.as_deref(), &request, now);
+    }
     let reply = update::render(&decision.answer, &request, download_url);
     let trace = decision.trace.iter().map(ToString::to_string).collect();
     let mut explanation = explanation(answer_name(&decision.answer), &reply, trace, generation);
