@@ -115,7 +115,8 @@ pub struct RepositorySpec {
     /// The host's API, for pull requests and commit statuses. Reserved: not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forge: Option<Forge>,
-    /// Times in which no rollout goes on. Reserved: not supported yet.
+    /// Times in which no rollout of its channels starts or goes on, unless the channel calls its release urgent. Brakes and
+    /// going back do not wait.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub freezes: Vec<Freeze>,

@@ -361,6 +361,7 @@ impl Engine {
         let found_anew = !Arc::ptr_eq(&facts, &self.settled.facts);
         for (app, observed) in &mut self.observed.apps {
             observed.fleet_away = facts.away;
+            observed.freezes = Arc::clone(&self.settings.freezes);
             observed.brakes = facts.brakes.get(app).cloned().unwrap_or_default();
             let Some(record) = &observed.record else {
                 self.settled.records.remove(app);

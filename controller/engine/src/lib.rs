@@ -21,7 +21,7 @@ mod scrub;
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use sluice_core::{resolve::Owner, snapshot::Snapshot, status::Status};
+use sluice_core::{channel::Freeze, resolve::Owner, snapshot::Snapshot, status::Status};
 use sluice_repo::{PathFilter, Source};
 use sluice_store::{
     control::{BrakeWatch, BundleStore, ControlError},
@@ -55,6 +55,8 @@ pub struct Settings {
     pub poll: Duration,
     /// Limits of bundles and downloads.
     pub bundles: BundlePolicy,
+    /// Times in which no rollout goes on.
+    pub freezes: Arc<Vec<Freeze>>,
 }
 
 /// What an engine works with and publishes to.

@@ -248,6 +248,7 @@ impl Follow {
             folder: following.folder.clone(),
             poll: following.interval,
             bundles: shared.bundles.clone(),
+            freezes: Arc::clone(&following.freezes),
         };
         let engine = Engine::open(settings, parts).await?;
         let notify = Arc::new(Notify::new());

@@ -1,15 +1,16 @@
 //! From the spec of a Repository to what its engine follows. Pure.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use kube::ResourceExt as _;
-use sluice_core::resolve::Owner;
+use sluice_core::{channel::Freeze, resolve::Owner};
 use sluice_crds::{
     CONFIRM_DELETE_ANNOTATION, Repository,
     common::duration,
     repository::{Apply, Reference as Wanted, TakeOver},
 };
 use sluice_engine::Folder;
+use sluice_manifest::freezes;
 use sluice_repo::{PathFilter, Reference, RepositoryUrl};
 
 use crate::{deleted::Grace, follow::Trouble};
@@ -28,6 +29,7 @@ pub(crate) struct Following {
     pub(crate) apply: Apply,
     pub(crate) grace: Grace,
     pub(crate) take_over: Vec<TakeOver>,
+    pub(crate) freezes: Arc<Vec<Freeze>>,
 }
 
 impl Following {
@@ -42,7 +44,6 @@ impl Following {
         for (field, used) in [
             ("verify", spec.verify.is_some()),
             ("forge", spec.forge.is_some()),
-            ("freezes", !spec.freezes.is_empty()),
             ("metricProviders", !spec.metric_providers.is_empty()),
             ("write.secretRef", spec.write.secret_ref.is_some()),
         ] {
@@ -86,6 +87,7 @@ impl Following {
             apply: spec.apply,
             grace: grace.map_err(|error| invalid("deletionGracePeriod", &error))?,
             take_over: spec.take_over.clone(),
+            freezes: Arc::new(freezes(&spec.freezes).map_err(|error| invalid("freezes", &error))?),
         })
     }
 }
@@ -138,6 +140,10 @@ mod tests {
         assert_eq!(plain.grace, "168h".parse().unwrap());
         let daily = Following::of(&repository(&json!({ "interval": "1d" }))).unwrap();
         assert_eq!(daily.interval, Duration::from_hours(24));
+        let winter =
+            json!({ "name": "winter", "from": "2026-12-20T00:00:00Z", "to": "2027-01-04T00:00:00Z" });
+        let frozen = Following::of(&repository(&json!({ "freezes": [winter] }))).unwrap();
+        assert_eq!(frozen.freezes[0].name, "winter");
         assert_eq!(
             confirmed(&repository(&json!({}))),
             ["Channel/a".to_owned(), "Channel/b".to_owned()].into()
@@ -153,6 +159,11 @@ mod tests {
             (json!({ "ref": { "branch": "a", "tag": "b" } }), "InvalidSpec", "exactly one"),
             (json!({ "interval": "soon" }), "InvalidSpec", "spec.interval"),
             (json!({ "deletionGracePeriod": "long" }), "InvalidSpec", "spec.deletionGracePeriod"),
+            (
+                json!({ "freezes": [{ "name": "x", "from": "2027-01-04T00:00:00Z", "to": "soon" }] }),
+                "InvalidSpec",
+                "spec.freezes: to of freeze x",
+            ),
         ] {
             let trouble = Following::of(&repository(&spec)).unwrap_err();
             assert_eq!(trouble.reason, reason, "{spec}");

@@ -14,6 +14,7 @@ use sluice_core::{
 
 mod channel;
 mod document;
+mod freezes;
 mod input;
 pub mod limits;
 mod release;
@@ -25,6 +26,7 @@ mod unread;
 mod values;
 mod walk;
 
+pub use freezes::{InvalidFreeze, freezes};
 pub use unread::Unread;
 
 /// What one file declares.

@@ -111,6 +111,9 @@ pub(crate) struct ServeArgs {
     /// App ids that may be published, `*` for any run of characters [default: every app]
     #[arg(long, env = "SLUICE_APPS", value_name = "ID,…", value_delimiter = ',')]
     pub(crate) apps: Option<Vec<String>>,
+    /// YAML file with a list of times in which no rollout goes on, each with `name`, `from`, `to` and `reason`; read at start
+    #[arg(long, env = "SLUICE_FREEZES_FILE", value_name = "FILE")]
+    pub(crate) freezes_file: Option<String>,
     /// Where devices connect [default: 127.0.0.1:8080]
     #[arg(long, env = "SLUICE_LISTEN", value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,

@@ -6,13 +6,15 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
 use ipnet::IpNet;
 use secrecy::SecretString;
-use serde::de::DeserializeOwned;
-use sluice_core::resolve::Owner;
+use serde::{Deserialize, de::DeserializeOwned};
+use sluice_core::{channel::Freeze, resolve::Owner};
+use sluice_manifest::freezes;
 use sluice_repo::{Credentials, Proxy, Reference, RepositoryUrl, Transport};
 use tracing_subscriber::EnvFilter;
 use url::Url;
@@ -35,6 +37,8 @@ pub(crate) struct ServeConfig {
     pub(crate) data: PathBuf,
     pub(crate) poll: Duration,
     pub(crate) owner: Owner,
+    /// Times in which no rollout goes on.
+    pub(crate) freezes: Arc<Vec<Freeze>>,
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) public_url: Option<Url>,
@@ -130,7 +134,7 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
     let mut check = Check::default();
     if let Some(path) = args.config.take() {
         let file = check.keep("config", read_file::<ServeArgs>(&path)).unwrap_or_default();
-        fill!(ServeArgs args, file: repository branch tag semver commit path data poll write apps listen admin_listen public_url
+        fill!(ServeArgs args, file: repository branch tag semver commit path data poll write apps freezes_file listen admin_listen public_url
             download_url trusted_proxies hook_secret_file brake_tokens_file notify_url notify_secret_file notify_form tls_cert_file tls_key_file max_connections git_username
             git_password_file git_ssh_key_file git_known_hosts_file git_ca_file git_proxy allow_private_sources log
             log_format);
@@ -162,6 +166,7 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
     if !matches!(args.write.as_deref(), None | Some("off")) {
         check.wrong("write", "writing rollbacks back to Git is not supported yet; use `off`");
     }
+    let freezes = frozen(args.freezes_file.as_deref(), &mut check);
     let listen = address("listen", args.listen.as_deref().unwrap_or("127.0.0.1:8080"), &mut check);
     let admin_listen =
         address("admin-listen", args.admin_listen.as_deref().unwrap_or("127.0.0.1:8081"), &mut check);
@@ -200,6 +205,7 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
             data: data?,
             poll: poll?,
             owner: Owner { name: "default".into(), apps: args.apps.unwrap_or_default() },
+            freezes: Arc::new(freezes?),
             listen: listen?,
             admin_listen: admin_listen?,
             public_url,
@@ -313,6 +319,25 @@ fn folder(text: &str, check: &mut Check) -> Option<String> {
         return None;
     }
     Some(parts.join("/"))
+}
+
+/// One entry of the file of freezes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    from: String,
+    to: String,
+    reason: Option<String>,
+}
+
+/// Times in which no rollout goes on. With a mistake in one of them nothing starts: rollouts would go on meanwhile.
+fn frozen(path: Option<&str>, check: &mut Check) -> Option<Vec<Freeze>> {
+    let Some(path) = path else { return Some(Vec::new()) };
+    let list = check.keep("freezes-file", read_file::<Vec<Entry>>(Path::new(path)))?;
+    let entry = |Entry { name, from, to, reason }| sluice_crds::repository::Freeze { name, from, to, reason };
+    let list: Vec<_> = list.into_iter().map(entry).collect();
+    check.keep("freezes-file", freezes(&list).map_err(|error| format!("{path}: {error}")))
 }
 
 /// Networks of proxies.
@@ -447,6 +472,30 @@ mod tests {
         std::fs::write(&path, "pol: 1m\n").unwrap();
         let error = check(args(|a| a.config = Some(path))).unwrap_err().to_string();
         assert!(error.contains("pol"), "{error}");
+    }
+
+    #[test]
+    fn freezes_are_read_from_their_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("freezes.yaml");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            check(args(|a| a.freezes_file = Some(path.to_str().unwrap().to_owned())))
+        };
+        let winter = "- { name: winter, from: \"2026-12-20T00:00:00Z\", to: \"2027-01-04T00:00:00Z\", reason: Holidays }\n";
+        let freezes = read(winter).unwrap().freezes;
+        assert_eq!((freezes[0].name.as_str(), freezes[0].reason.as_deref()), ("winter", Some("Holidays")));
+        assert!(read("").unwrap().freezes.is_empty());
+        for (text, says) in [
+            (winter.replace("2027", "2025"), "ends before it begins"),
+            (winter.replace("reason", "why"), "why"),
+            (winter.replace("from: \"2026-12-20T00:00:00Z\", ", ""), "from"),
+        ] {
+            let error = read(&text).unwrap_err().to_string();
+            assert!(error.contains("--freezes-file: ") && error.contains(says), "{error}");
+        }
+        let error = check(args(|a| a.freezes_file = Some("/nowhere".into()))).unwrap_err().to_string();
+        assert!(error.contains("--freezes-file: "), "{error}");
     }
 
     #[test]

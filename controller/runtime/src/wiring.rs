@@ -239,6 +239,7 @@ fn engine_settings(config: &ServeConfig) -> Settings {
         folder: Folder { path: config.path.clone(), ..Folder::default() },
         poll: config.poll,
         bundles: bundle_policy(config.allow_private_sources),
+        freezes: Arc::clone(&config.freezes),
     }
 }
 
