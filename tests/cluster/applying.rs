@@ -233,6 +233,8 @@ async fn a_repository_can_be_suspended_asked_and_moved() {
     let world = World::shop().await;
     let operator = world.operator().await;
     world.await_repository("Applied").await;
+    // Suspended earlier, it would not make the bundle.
+    operator.offers(&Phone::new(1), "1.1.0").await;
     let repositories: Api<Repository> = world.api();
     let merge = async |patch: serde_json::Value| {
         repositories.patch("shop", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
