@@ -200,7 +200,8 @@ async fn write_record(
         .await
         .inspect(|written| {
             if written.decisions != standing.decisions {
-                parts.decided.notify_one();
+                // Nobody may listen.
+                let _ = parts.decided.send(app.clone());
             }
         })
 }

@@ -21,13 +21,13 @@ mod scrub;
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use sluice_core::{channel::Freeze, resolve::Owner, snapshot::Snapshot, status::Status};
+use sluice_core::{channel::Freeze, ids::AppId, resolve::Owner, snapshot::Snapshot, status::Status};
 use sluice_repo::{PathFilter, Source};
 use sluice_store::{
     control::{BrakeWatch, BundleStore, ControlError},
     fleet::Fleet,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 
 pub use cycle::Engine;
 pub use materialise::{BundlePolicy, MakeError, from_git};
@@ -81,7 +81,7 @@ pub struct Parts {
     /// Wakes the engine: somebody says that there is news.
     pub look: Arc<Notify>,
     /// Told by the engine: the decision log of an app has grown.
-    pub decided: Arc<Notify>,
+    pub decided: broadcast::Sender<AppId>,
 }
 
 /// The reason of a condition: something of a commit could not be read.

@@ -21,7 +21,7 @@ use sluice_notify::Teller;
 use sluice_repo::{Source, SourceSettings};
 use sluice_store::control::ControlError;
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, broadcast, watch},
     time::Instant,
 };
 
@@ -47,6 +47,8 @@ use crate::{
 const SECRETS: Duration = Duration::from_mins(10);
 /// The same while the Git server refuses them.
 const REFUSED: Duration = Duration::from_secs(10);
+/// Names of apps that wait for who tells of them; with more, all are looked at.
+const DECIDED: usize = 256;
 /// After a failure that may pass by itself.
 const AGAIN: Duration = Duration::from_secs(5);
 /// After one that somebody has to mend outside this object.
@@ -227,10 +229,14 @@ impl Follow {
                 (Arc::clone(&adopted) as Arc<dyn Resources>, Some(adopted))
             }
         };
-        let (decided, announce) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let decided = broadcast::Sender::new(DECIDED);
         let space = shared.cache.namespace(&namespace);
         let announcer = Announcer::new(shared.client.clone(), space, &namespace, &shared.identity);
-        let teller = Teller::new(Arc::clone(store), self.epoch, owner, announcer, Arc::clone(&announce));
+        let own = following.owner.clone();
+        let teller = Teller::new(Arc::clone(store), self.epoch, own, announcer, decided.subscribe());
+        let notifier = object.spec.notifications.as_ref();
+        let notifier =
+            notifier.map(|n| Notifier::new(shared, self.epoch, &following.owner, &namespace, n, &decided));
         let parts = Parts {
             source: Arc::clone(&source),
             resources,
@@ -241,7 +247,7 @@ impl Follow {
             snapshot: Arc::clone(&shared.snapshot),
             status: Arc::new(ArcSwap::from_pointee(Status::default())),
             look: Arc::clone(&look),
-            decided: Arc::clone(&decided),
+            decided,
         };
         let settings = Settings {
             owner: following.owner.clone(),
@@ -251,19 +257,7 @@ impl Follow {
             freezes: Arc::clone(&following.freezes),
         };
         let engine = Engine::open(settings, parts).await?;
-        let notify = Arc::new(Notify::new());
-        let notifier = object.spec.notifications.as_ref();
-        let notifier = notifier.map(|n| Notifier::new(shared, self.epoch, owner, &namespace, n, &notify));
-        let announcing = tokio::spawn(async move {
-            let wake = async {
-                loop {
-                    decided.notified().await;
-                    announce.notify_one();
-                    notify.notify_one();
-                }
-            };
-            tokio::select! { () = teller.run() => {}, () = wake => {} }
-        });
+        let announcing = tokio::spawn(teller.run());
         let announcing = AbortOnDrop(announcing.abort_handle());
         Ok((engine, reporter, Running { source, look, adopted, secrets, notifier, _announcing: announcing }))
     }

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use sluice_core::{ids::AppId, resolve::Owner};
 use sluice_crds::repository::{NotificationForm, NotificationNetwork, Notifications};
 use sluice_notify::{Form, Target, Teller};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{broadcast, watch};
 
 use crate::{
     credentials::{self, CredentialsError, Loaded},
@@ -31,10 +32,10 @@ pub(crate) enum Delivery {
 pub(crate) struct Notifier {
     shared: Arc<Shared>,
     epoch: u64,
-    owner: String,
+    owner: Owner,
     namespace: String,
     wanted: Notifications,
-    news: Arc<Notify>,
+    news: broadcast::Sender<AppId>,
     secret: Option<Loaded>,
     telling: Option<AbortOnDrop>,
     delivery: watch::Sender<Delivery>,
@@ -45,18 +46,18 @@ impl Notifier {
     pub(crate) fn new(
         shared: &Arc<Shared>,
         epoch: u64,
-        owner: &str,
+        owner: &Owner,
         namespace: &str,
         wanted: &Notifications,
-        news: &Arc<Notify>,
+        news: &broadcast::Sender<AppId>,
     ) -> Self {
         Self {
             shared: Arc::clone(shared),
             epoch,
-            owner: owner.to_owned(),
+            owner: owner.clone(),
             namespace: namespace.to_owned(),
             wanted: wanted.clone(),
-            news: Arc::clone(news),
+            news: news.clone(),
             secret: None,
             telling: None,
             delivery: watch::Sender::new(Delivery::Well),
@@ -84,10 +85,10 @@ impl Notifier {
             Ok(target) => target,
             Err(error) => return self.fail(&error),
         };
-        tracing::info!(repository = self.owner, to = ?target, "what becomes of rollouts is told");
+        tracing::info!(repository = self.owner.name, to = ?target, "what becomes of rollouts is told");
         let shared = &self.shared;
-        let teller =
-            Teller::new(Arc::clone(&shared.store), self.epoch, &self.owner, target, Arc::clone(&self.news));
+        let (store, owner) = (Arc::clone(&shared.store), self.owner.clone());
+        let teller = Teller::new(store, self.epoch, owner, target, self.news.subscribe());
         let (mut trouble, delivery) = (teller.trouble(), self.delivery.clone());
         let task = tokio::spawn(async move {
             let watched = async {
@@ -122,7 +123,7 @@ impl Notifier {
     }
 
     fn fail(&mut self, error: &CredentialsError) {
-        tracing::warn!(repository = self.owner, reason = error.reason(), "nothing can be told: {error}");
+        tracing::warn!(repository = self.owner.name, reason = error.reason(), "nothing can be told: {error}");
         (self.secret, self.telling) = (None, None);
         self.delivery.send_replace(Delivery::Fails { reason: error.reason(), message: error.to_string() });
     }

@@ -1,15 +1,29 @@
 //! Reads the decision logs of one owner's apps from where it left off, and tells each row.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use sluice_core::{
     decisions::{Page, Row},
     ids::AppId,
     record::AppRecord,
+    resolve::Owner,
 };
-use sluice_store::control::{BundleStore, ControlError};
-use tokio::sync::{Notify, watch};
+use sluice_store::{
+    control::{BundleStore, ControlError},
+    objects::Etag,
+};
+use tokio::sync::{
+    broadcast::{
+        self,
+        error::{RecvError, TryRecvError},
+    },
+    watch,
+};
 
 use crate::message;
 
@@ -17,8 +31,8 @@ use crate::message;
 const PAGES: usize = 32;
 /// After a message that did not arrive, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
-/// Without a hint: pages that another process wrote are found at the latest now.
-const LOOK: Duration = Duration::from_secs(30);
+/// Without a hint: what nobody named is found at the latest now.
+const LOOK: Duration = Duration::from_mins(10);
 
 /// A row of the decision log of an app, to be told.
 #[derive(Debug, Clone, Copy)]
@@ -73,28 +87,44 @@ struct Place {
     rows: usize,
 }
 
+/// Which apps may have something to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Which {
+    All,
+    These(BTreeSet<AppId>),
+}
+
+impl Which {
+    fn add(&mut self, app: AppId) {
+        if let Self::These(apps) = self {
+            apps.insert(app);
+        }
+    }
+}
+
 /// Tells what becomes of the rollouts of one owner.
 #[derive(Debug)]
 pub struct Teller<L> {
     store: Arc<BundleStore>,
     epoch: u64,
-    owner: String,
+    owner: Owner,
     listener: L,
-    /// Wakes it: there may be something to tell.
-    news: Arc<Notify>,
+    /// Names apps that have something to tell.
+    news: broadcast::Receiver<AppId>,
     trouble: watch::Sender<Option<String>>,
 }
 
 impl<L: Listener> Teller<L> {
-    /// Tells `listener` of the apps of `owner`, as the leader of term `epoch`, whenever `news` says that there is something.
+    /// Tells `listener` of the apps of `owner`, as the leader of term `epoch`: of all of them at first, then of those that
+    /// `news` names.
     pub fn new(
         store: Arc<BundleStore>,
         epoch: u64,
-        owner: impl Into<String>,
+        owner: Owner,
         listener: L,
-        news: Arc<Notify>,
+        news: broadcast::Receiver<AppId>,
     ) -> Self {
-        Self { store, epoch, owner: owner.into(), listener, news, trouble: watch::Sender::new(None) }
+        Self { store, epoch, owner, listener, news, trouble: watch::Sender::new(None) }
     }
 
     /// Why something waits to be told; nothing while all is well.
@@ -103,90 +133,141 @@ impl<L: Listener> Teller<L> {
     }
 
     /// Tells until the returned future is dropped.
-    pub async fn run(self) {
-        let mut pause = PAUSES.0;
+    pub async fn run(mut self) {
+        let (mut which, mut pause) = (Which::All, PAUSES.0);
         loop {
-            match self.tell().await {
+            match self.tell(&which).await {
                 Ok(()) => {
                     pause = PAUSES.0;
                     self.trouble.send_if_modified(|trouble| trouble.take().is_some());
-                    tokio::select! { () = self.news.notified() => {}, () = tokio::time::sleep(LOOK) => {} }
+                    which = self.next().await;
                 }
                 Err(why) => {
-                    tracing::warn!(
-                        owner = self.owner,
-                        to = L::MEMORY,
-                        "what was decided waits to be told: {why}"
-                    );
+                    let owner = &self.owner.name;
+                    tracing::warn!(owner, to = L::MEMORY, "what was decided waits to be told: {why}");
                     self.trouble.send_replace(Some(why));
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSES.1);
+                    self.heard(&mut which);
                 }
             }
         }
     }
 
-    /// Tells everything that was not told yet. Fails when something has to wait.
-    async fn tell(&self) -> Result<(), String> {
-        let said = |error: ControlError| error.to_string();
-        let name = format!("{}/{}", L::MEMORY, self.owner.replace('/', "."));
-        let known = self.store.document::<Told>(&name).await.map_err(said)?;
-        let new = known.is_none();
-        let (mut told, mut version) =
-            known.map_or((Told::default(), None), |(told, version)| (told, Some(version)));
-        let apps = self.store.apps().await.map_err(said)?;
-        if new && apps.is_empty() {
-            // The first app of an installation is told from its beginning.
-            self.store.put_document(self.epoch, &name, &told, None).await.map_err(said)?;
-            return Ok(());
+    /// Waits until there may be something to tell.
+    async fn next(&mut self) -> Which {
+        let first = tokio::select! {
+            first = self.news.recv() => first,
+            () = tokio::time::sleep(LOOK) => return Which::All,
+        };
+        let mut which = match first {
+            Ok(app) => Which::These(BTreeSet::from([app])),
+            Err(RecvError::Lagged(_)) => Which::All,
+            // Who decided is gone.
+            Err(RecvError::Closed) => {
+                tokio::time::sleep(LOOK).await;
+                return Which::All;
+            }
+        };
+        self.heard(&mut which);
+        which
+    }
+
+    /// Adds what is named meanwhile.
+    fn heard(&mut self, which: &mut Which) {
+        loop {
+            match self.news.try_recv() {
+                Ok(app) => which.add(app),
+                Err(TryRecvError::Lagged(_)) => *which = Which::All,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            }
         }
+    }
+
+    /// Tells everything of these apps that was not told yet. Fails when something has to wait.
+    async fn tell(&self, which: &Which) -> Result<(), String> {
+        let said = |error: ControlError| error.to_string();
+        let name = format!("{}/{}", L::MEMORY, self.owner.name.replace('/', "."));
+        let known = self.store.document::<Told>(&name).await.map_err(said)?;
+        let (mut told, mut version) = match known {
+            Some((told, version)) => (told, version),
+            None => self.begin(&name).await.map_err(said)?,
+        };
+        let apps: Vec<AppId> = match which {
+            Which::All => self.store.apps().await.map_err(said)?,
+            Which::These(apps) => apps.iter().cloned().collect(),
+        };
         for app in apps {
-            let Some(record) = self.store.record(&app).await.map_err(said)? else { continue };
-            if record.owner != self.owner {
-                continue;
-            }
+            let Some(record) = self.own(&app).await.map_err(said)? else { continue };
             let end = record.decisions.map_or(0, |head| head.sequence);
-            // Who begins to listen is told what happens from now on.
-            let place =
-                *told.apps.entry(app.clone()).or_insert(Place { page: if new { end } else { 0 }, rows: 0 });
-            let (mut place, before) = (place, place);
-            let mut waits = None;
-            if place.page < end {
-                let pages = self.store.decisions(&app, place.page, PAGES).await.map_err(said)?;
-                // What the record does not know yet may be of a leader that was overtaken.
-                'pages: for page in pages.iter().filter(|page| page.sequence <= end) {
-                    for (index, row) in page.rows.iter().enumerate().skip(place.rows) {
-                        let id = message::id(page, index);
-                        let installation = self.store.installation();
-                        let decided = Decided { installation, page, index, row, record: &record, id: &id };
-                        match self.listener.hear(&decided).await {
-                            Ok(()) => {}
-                            Err(error @ Undelivered::Never(_)) => {
-                                tracing::error!(%app, sequence = page.sequence, %error, "what was decided is not taken, and is left out");
-                            }
-                            Err(Undelivered::Later(why)) => {
-                                waits = Some(why);
-                                break 'pages;
-                            }
-                        }
-                        place.rows = index + 1;
-                    }
-                    place = Place { page: page.sequence, rows: 0 };
+            let mut place = told.apps.get(&app).copied().unwrap_or_default();
+            while place.page < end {
+                let (after, waits) = self.tell_pages(&record, place, end).await.map_err(said)?;
+                if after != place {
+                    told.apps.insert(app.clone(), after);
+                    let put = self.store.put_document(self.epoch, &name, &told, Some(&version)).await;
+                    version = put.map_err(said)?;
                 }
-            }
-            told.apps.insert(app.clone(), place);
-            if place != before || version.is_none() {
-                let put = self.store.put_document(self.epoch, &name, &told, version.as_ref()).await;
-                version = Some(put.map_err(said)?);
-            }
-            if let Some(why) = waits {
-                return Err(why);
-            }
-            if place.page < end {
-                self.news.notify_one();
+                if let Some(why) = waits {
+                    return Err(why);
+                }
+                if after == place {
+                    return Err(format!("page {} of the decisions of {app} cannot be read", place.page + 1));
+                }
+                place = after;
             }
         }
         Ok(())
+    }
+
+    /// Who begins to listen is told what happens from now on; an app that comes later from its beginning.
+    async fn begin(&self, name: &str) -> Result<(Told, Etag), ControlError> {
+        let mut told = Told::default();
+        for app in self.store.apps().await? {
+            if let Some(record) = self.own(&app).await? {
+                let page = record.decisions.map_or(0, |head| head.sequence);
+                told.apps.insert(app, Place { page, rows: 0 });
+            }
+        }
+        let version = self.store.put_document(self.epoch, name, &told, None).await?;
+        Ok((told, version))
+    }
+
+    /// The record of an app, if it is one of the owner's.
+    async fn own(&self, app: &AppId) -> Result<Option<AppRecord>, ControlError> {
+        if !self.owner.may_publish(app) {
+            return Ok(None);
+        }
+        Ok(self.store.record(app).await?.filter(|record| record.owner == self.owner.name))
+    }
+
+    /// Tells the next pages up to `end`. Returns how far that went, and why it went no further.
+    async fn tell_pages(
+        &self,
+        record: &AppRecord,
+        mut place: Place,
+        end: u64,
+    ) -> Result<(Place, Option<String>), ControlError> {
+        let app = &record.app;
+        let pages = self.store.decisions(app, place.page, PAGES).await?;
+        // What the record does not know yet may be of a leader that was overtaken.
+        for page in pages.iter().filter(|page| page.sequence <= end) {
+            for (index, row) in page.rows.iter().enumerate().skip(place.rows) {
+                let id = message::id(page, index);
+                let installation = self.store.installation();
+                let decided = Decided { installation, page, index, row, record, id: &id };
+                match self.listener.hear(&decided).await {
+                    Ok(()) => {}
+                    Err(error @ Undelivered::Never(_)) => {
+                        tracing::error!(%app, sequence = page.sequence, %error, "what was decided is not taken, and is left out");
+                    }
+                    Err(Undelivered::Later(why)) => return Ok((place, Some(why))),
+                }
+                place.rows = index + 1;
+            }
+            place = Place { page: page.sequence, rows: 0 };
+        }
+        Ok((place, None))
     }
 }
 

@@ -38,7 +38,11 @@ use sluice_store::{
     objects::{Directory, Objects},
     relay::Relay,
 };
-use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, broadcast},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -48,6 +52,8 @@ use crate::{
 
 /// How often certificate files are looked at.
 pub(crate) const TLS_LOOK: Duration = Duration::from_secs(5);
+/// Names of apps that wait for who tells of them; with more, all are looked at.
+const DECIDED: usize = 256;
 /// How long requests in work may go on once the process is asked to stop.
 pub(crate) const DRAIN: Duration = Duration::from_secs(20);
 
@@ -96,7 +102,7 @@ pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> a
         snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::empty())),
         status: Arc::new(ArcSwap::from_pointee(Status::default())),
         look: Arc::new(Notify::new()),
-        decided: Arc::new(Notify::new()),
+        decided: broadcast::Sender::new(DECIDED),
     };
     // For gateways that answer devices from the same store; without any it finds nothing to do.
     let relay = Relay::new(objects.clone(), fleet.clone());
@@ -146,8 +152,8 @@ pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> a
         listener::serve(admin_listener, admin_site, None, limits, admin_stop).await;
     });
     if let Some(target) = config.notify.take() {
-        let decided = Arc::clone(&parts.decided);
-        let teller = Teller::new(parts.store.clone(), epoch, config.owner.name.clone(), target, decided);
+        let decided = parts.decided.subscribe();
+        let teller = Teller::new(parts.store.clone(), epoch, config.owner.clone(), target, decided);
         let told_stop = stop.clone();
         tasks.spawn(async move {
             tokio::select! { () = teller.run() => {}, () = told_stop.cancelled() => {} }

@@ -21,6 +21,10 @@ use jiff::Timestamp;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
+fn owner() -> Owner {
+    Owner { name: "team/shop".into(), apps: vec!["com.example.*".into()] }
+}
+
 #[derive(Default)]
 struct Heard {
     answer: AtomicU16,
@@ -68,17 +72,21 @@ impl World {
 
     fn teller(&self, form: Form) -> Teller<Target> {
         let target = Target::new(self.url.clone(), Some(SECRET), form).unwrap();
-        Teller::new(Arc::clone(&self.store), 0, "team/shop", target, Arc::default())
+        Teller::new(Arc::clone(&self.store), 0, owner(), target, broadcast::channel(1).1)
     }
 
     /// Weights of a page, in percent.
     async fn decide(&self, weights: &[u32]) {
+        self.decide_as("team/shop", weights).await;
+    }
+
+    async fn decide_as(&self, owner: &str, weights: &[u32]) {
         let mut rows: Vec<Row> = weights.iter().map(|weight| row(weight * 10_000)).collect();
         let head = self.store.record(&self.app).await.unwrap().unwrap().decisions;
         let head =
             self.store.append_decisions(&self.app, head, Timestamp::UNIX_EPOCH, &mut rows).await.unwrap();
         self.store
-            .update_record(0, &self.app, "team/shop", |record| {
+            .update_record(0, &self.app, owner, |record| {
                 record.decisions = head;
                 Ok::<(), ControlError>(())
             })
@@ -105,18 +113,18 @@ fn row(weight: u32) -> Row {
 async fn everything_is_told_once_in_order_and_signed() {
     let world = World::new().await;
     world.decide(&[1]).await;
-    world.teller(Form::CloudEvents).tell().await.unwrap();
+    world.teller(Form::CloudEvents).tell(&Which::All).await.unwrap();
     assert!(world.heard.weights().is_empty(), "what was before is history");
     world.decide(&[2, 3]).await;
-    world.teller(Form::CloudEvents).tell().await.unwrap();
+    world.teller(Form::CloudEvents).tell(&Which::All).await.unwrap();
     world.decide(&[4]).await;
     world.heard.answer.store(503, Ordering::Relaxed);
-    let why = world.teller(Form::CloudEvents).tell().await.unwrap_err();
+    let why = world.teller(Form::CloudEvents).tell(&Which::All).await.unwrap_err();
     assert!(why.contains("503") && !why.contains("hook"), "{why}");
     world.decide(&[5]).await;
     world.heard.answer.store(200, Ordering::Relaxed);
     for _ in 0..2 {
-        world.teller(Form::CloudEvents).tell().await.unwrap();
+        world.teller(Form::CloudEvents).tell(&Which::All).await.unwrap();
     }
     assert_eq!(world.heard.weights(), [2.0, 3.0, 4.0, 5.0]);
 
@@ -133,16 +141,50 @@ async fn everything_is_told_once_in_order_and_signed() {
     }
 }
 
+/// The app that comes after somebody began to listen is told whole; another team's, and one that is not named, is not.
+#[tokio::test]
+async fn only_the_apps_that_are_named_are_looked_at_and_a_new_one_from_its_beginning() {
+    let world = World::new().await;
+    let other: AppId = "com.example.bank".parse().unwrap();
+    world.store.claim(&other, "team/bank").await.unwrap();
+    let empty = Owner { name: "team/late".into(), ..owner() };
+    let target = Target::new(world.url.clone(), Some(SECRET), Form::CloudEvents).unwrap();
+    let late = Teller::new(Arc::clone(&world.store), 0, empty, target, broadcast::channel(1).1);
+    late.tell(&Which::All).await.unwrap();
+    // It begins after the first look, with an app of its own.
+    let world = World { app: "com.example.late".parse().unwrap(), ..world };
+    world.store.claim(&world.app, "team/late").await.unwrap();
+    world.decide_as("team/late", &[1, 2]).await;
+    late.tell(&Which::These(BTreeSet::from([other]))).await.unwrap();
+    assert!(world.heard.weights().is_empty());
+    late.tell(&Which::These(BTreeSet::from([world.app.clone()]))).await.unwrap();
+    assert_eq!(world.heard.weights(), [1.0, 2.0]);
+}
+
+/// More pages than are read at one time, while nobody says that there is more.
+#[tokio::test]
+async fn a_long_log_is_told_to_its_end() {
+    let world = World::new().await;
+    let teller = world.teller(Form::CloudEvents);
+    teller.tell(&Which::All).await.unwrap();
+    for weight in 1..=40 {
+        world.decide(&[weight]).await;
+    }
+    teller.tell(&Which::All).await.unwrap();
+    let expected: Vec<f64> = (1..=40).map(f64::from).collect();
+    assert_eq!(world.heard.weights(), expected);
+}
+
 #[tokio::test]
 async fn what_is_never_taken_stops_nothing() {
     let world = World::new().await;
-    world.teller(Form::Slack).tell().await.unwrap();
+    world.teller(Form::Slack).tell(&Which::All).await.unwrap();
     world.decide(&[1]).await;
     world.heard.answer.store(400, Ordering::Relaxed);
-    world.teller(Form::Slack).tell().await.unwrap();
+    world.teller(Form::Slack).tell(&Which::All).await.unwrap();
     world.heard.answer.store(200, Ordering::Relaxed);
     world.decide(&[2]).await;
-    world.teller(Form::Slack).tell().await.unwrap();
+    world.teller(Form::Slack).tell(&Which::All).await.unwrap();
     let all = world.heard.all.lock().unwrap();
     let [(headers, body)] = all.as_slice() else { panic!("{} messages", all.len()) };
     assert_eq!(headers["content-type"], "application/json");
@@ -165,10 +207,10 @@ async fn a_name_that_leads_inside_is_not_followed() {
     let world = World::new().await;
     let inside: url::Url = format!("https://localhost:{}/hook", world.url.port().unwrap()).parse().unwrap();
     let target = Target::new(inside, Some(SECRET), Form::Slack).unwrap().on_the_internet().unwrap();
-    let teller = Teller::new(Arc::clone(&world.store), 0, "team/shop", target, Arc::default());
-    teller.tell().await.unwrap();
+    let teller = Teller::new(Arc::clone(&world.store), 0, owner(), target, broadcast::channel(1).1);
+    teller.tell(&Which::All).await.unwrap();
     world.decide(&[1]).await;
-    let why = teller.tell().await.unwrap_err();
+    let why = teller.tell(&Which::All).await.unwrap_err();
     assert!(why.contains("not one of the Internet") && !why.contains("hook"), "{why}");
     for (url, wrong) in [
         ("http://hooks.example.org/", crate::NotOnTheInternet::Plain),
