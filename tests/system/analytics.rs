@@ -118,6 +118,15 @@ fn numbers_add_up_and_stay_when_all_is_sent_again_or_the_server_is_killed() {
     assert_eq!(release["succeeded"], of("running"));
     assert_eq!(release["running"], of("running") + of("unhealthy"));
 
+    for (figure, standing) in
+        [("delivery", "deliveryFailed"), ("installation", "installationFailed"), ("health", "unhealthy")]
+    {
+        let counted = server.metric(&format!("sluice_fleet_failures_{figure}_total"));
+        assert!((counted - of(standing) as f64).abs() < 0.5, "{figure}: {counted}");
+    }
+    let android = report(&server, &["--platform", "android", "--output", "json"]).exits(0).json();
+    assert_eq!(android["standing"], before["standing"]);
+
     // The same again, then a kill, then the same again.
     send(&server, began);
     for number in 0..PHONES {

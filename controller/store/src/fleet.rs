@@ -390,6 +390,7 @@ impl Fleet {
             removed_rows: removed_rows.load(Ordering::Relaxed),
             remembered_devices: self.shared.remembered.len() as u64,
             cached_devices: self.shared.hot.len() as u64,
+            facts: self.shared.counters.facts(),
             damaged_files: self.shared.damaged_files,
         }
     }

@@ -21,6 +21,9 @@ pub(crate) struct ReportArgs {
     /// Only devices that this channel answered last
     #[arg(long, value_name = "NAME")]
     channel: Option<String>,
+    /// Only devices of this platform
+    #[arg(long, value_name = "NAME", value_parser = ["ios", "android", "electron"])]
+    platform: Option<String>,
     /// The first day: a date or a time [default: 30 days ago]
     #[arg(long, value_name = "DATE")]
     since: Option<String>,
@@ -34,7 +37,7 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<u8> {
     let admin = Admin::new(&args.admin)?;
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("app", &args.app);
-    for (name, value) in [("channel", &args.channel), ("since", &args.since)] {
+    for (name, value) in [("channel", &args.channel), ("platform", &args.platform), ("since", &args.since)] {
         if let Some(value) = value {
             query.append_pair(name, value);
         }
@@ -63,8 +66,9 @@ const STANDINGS: [(&str, &str); 10] = [
 
 fn text(report: &Value) -> String {
     let channel = report["channel"].as_str().map_or("every channel".to_owned(), |c| format!("channel {c}"));
+    let platform = report["platform"].as_str().map(|of| format!(", {of} only")).unwrap_or_default();
     let mut out = format!(
-        "{} on {channel} since {}: {} devices, {} of them today\n{}\n",
+        "{} on {channel}{platform} since {}: {} devices, {} of them today\n{}\n",
         report["app"].as_str().unwrap_or("-"),
         report["since"].as_str().unwrap_or("-"),
         report["active"],

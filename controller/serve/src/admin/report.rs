@@ -26,6 +26,8 @@ pub(super) struct Wanted {
     app: String,
     /// Only devices that this channel answered last.
     channel: Option<String>,
+    /// Only devices of this platform: `ios`, `android` or `electron`.
+    platform: Option<String>,
     /// The first day: a date, or a time as in RFC 3339; 30 days ago when nothing is said.
     since: Option<String>,
 }
@@ -55,7 +57,12 @@ pub(super) async fn report(State(admin): State<Arc<Admin>>, wanted: Query<Wanted
 async fn of(admin: &Admin, wanted: &Wanted, now: Timestamp) -> Result<Report, ApiError> {
     let fleet = devices::fleet(&admin.device.views)?;
     let since = since(wanted.since.as_deref(), now)?;
-    let query = ReportQuery { app: &wanted.app, channel: wanted.channel.as_deref(), since };
+    let query = ReportQuery {
+        app: &wanted.app,
+        channel: wanted.channel.as_deref(),
+        platform: wanted.platform.as_deref(),
+        since,
+    };
     let mut report = fleet.report(&query).await.map_err(|error| devices::away(&error))?;
     let traffic = fleet.traffic(since).await.map_err(|error| devices::away(&error))?;
     let snapshot = admin.device.views.snapshot.load_full();

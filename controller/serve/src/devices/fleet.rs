@@ -1,7 +1,7 @@
 //! Devices kept by the fleet store of this process.
 
 use async_trait::async_trait;
-use sluice_store::fleet::{self, FleetError};
+use sluice_store::fleet::{self, Facts, FleetError};
 
 use super::{
     Arc, ChannelName, CheckIn, DeviceKey, DeviceMemory, Devices, Digest, Event, Figure, Fleet, NotStored,
@@ -58,9 +58,47 @@ impl From<FleetError> for NotStored {
     }
 }
 
+/// What became of releases, in devices: each once for each release.
+fn facts(f: &Facts) -> [Figure; 8] {
+    [
+        Figure::counter("fleet_devices_offered", "Devices that were offered a release", f.offered),
+        Figure::counter(
+            "fleet_devices_delivered",
+            "Devices that had the bytes of an offered release",
+            f.delivered,
+        ),
+        Figure::counter("fleet_devices_started", "Devices on which a release started", f.started),
+        Figure::counter(
+            "fleet_devices_rolled_back",
+            "Devices that ran a release and then an older one",
+            f.rolled_back,
+        ),
+        Figure::counter(
+            "fleet_failures_delivery",
+            "Devices that could not fetch, verify or unpack a release",
+            f.failures.delivery,
+        ),
+        Figure::counter(
+            "fleet_failures_installation",
+            "Devices on which a release could not be made active or did not start",
+            f.failures.installation,
+        ),
+        Figure::counter(
+            "fleet_failures_compatibility",
+            "Devices that said that what they were answered does not fit them",
+            f.failures.compatibility,
+        ),
+        Figure::counter(
+            "fleet_failures_health",
+            "Devices that reported bad health on a release",
+            f.failures.health,
+        ),
+    ]
+}
+
 fn figures(f: &fleet::Figures) -> Vec<Figure> {
     let writable = u64::from(f.last_error.is_none());
-    vec![
+    let mut all = vec![
         Figure::gauge("fleet_writable", "Whether the newest commit succeeded", writable),
         Figure::gauge("fleet_queued_events", "Events that wait for a commit", f.queued_events),
         Figure::gauge("fleet_queued_check_ins", "Check-ins that wait for a commit", f.queued_check_ins),
@@ -83,5 +121,7 @@ fn figures(f: &fleet::Figures) -> Vec<Figure> {
         Figure::counter("fleet_commits", "Successful commits", f.commits),
         Figure::counter("fleet_commits_failed", "Failed commits", f.failed_commits),
         Figure::counter("fleet_rows_removed", "Rows removed because they were old", f.removed_rows),
-    ]
+    ];
+    all.extend(facts(&f.facts));
+    all
 }

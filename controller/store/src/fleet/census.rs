@@ -288,14 +288,15 @@ impl Census {
     }
 }
 
-/// Writes what became true of versions, or is not true any more. `before` has the facts of each outcome that changed.
+/// Writes what became true of versions, or is not true any more, and returns how often what became true. `before` has the
+/// facts of each outcome that changed.
 pub(crate) async fn write_facts(
     connection: &mut Connection,
     before: &HashMap<OutcomeKey, Bits>,
     outcomes: &HashMap<OutcomeKey, OutcomeRow>,
     devices: &HashMap<Key, DeviceRow>,
     now: i64,
-) -> Result<(), sqlx::Error> {
+) -> Result<Facts, sqlx::Error> {
     let day = now.div_euclid(DAY);
     let mut sums: BTreeMap<(u32, &str, &str, &str, i64), i64> = BTreeMap::new();
     for (key, before) in before {
@@ -321,5 +322,12 @@ pub(crate) async fn write_facts(
     write.await?;
     let offered = sums.iter().filter(|((.., fact), by)| *fact == Fact::Offered as i64 && *by > 0);
     let begun: Vec<_> = offered.map(|((app, version, channel, ..), _)| (*app, *channel, *version)).collect();
-    begin(connection, begun, now).await
+    begin(connection, begun, now).await?;
+    let mut fresh = Facts::default();
+    for ((.., number), by) in &sums {
+        if let Some(fact) = Fact::ALL.into_iter().find(|fact| *fact as i64 == *number) {
+            fresh.add(fact, u64::try_from(*by).unwrap_or(0));
+        }
+    }
+    Ok(fresh)
 }

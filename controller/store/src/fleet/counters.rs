@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::error::FleetError;
+use super::{census::Facts, error::FleetError};
 
 /// What has happened since the start.
 #[derive(Default)]
@@ -21,6 +21,7 @@ pub(crate) struct Counters {
     pub(crate) commits: AtomicU64,
     pub(crate) failed_commits: AtomicU64,
     last_error: Mutex<Option<String>>,
+    facts: Mutex<Facts>,
 }
 
 impl Counters {
@@ -38,6 +39,15 @@ impl Counters {
             }
         };
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+
+    /// Notes what became true of versions on devices.
+    pub(crate) fn learn(&self, fresh: &Facts) {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner).join(fresh);
+    }
+
+    pub(crate) fn facts(&self) -> Facts {
+        *self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes a failure that is for good.

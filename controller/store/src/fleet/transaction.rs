@@ -11,10 +11,10 @@ use super::{
     Shared,
     acts::Act,
     apply::{Batch, Report},
-    census::{self, Census, target},
+    census::{self, Census, Facts, target},
     dialect::Connection,
     hot::{Contact, Key},
-    model::OverrideRow,
+    model::{FailedRow, OverrideRow},
     queue::{Gathered, Job, Pending},
     registry::{Dirty, KnownVersion},
     remembered::Learned,
@@ -37,6 +37,7 @@ pub(super) struct Done {
     pub(super) events_new: u64,
     pub(super) events_duplicate: u64,
     pub(super) configuration_failures: u64,
+    pub(super) facts: Facts,
 }
 
 impl Done {
@@ -56,6 +57,24 @@ impl Done {
         };
         self.learned.push((*key, learned));
         Ok(())
+    }
+
+    /// Withholds bundles from devices, unless they are by now.
+    async fn withhold(
+        &mut self,
+        shared: &Shared,
+        connection: &mut Connection,
+        failed: impl Iterator<Item = FailedRow>,
+    ) -> Result<(), sqlx::Error> {
+        let mut fresh = Vec::new();
+        for row in failed {
+            let failed = Failed { digest: row.digest, native: row.native, at: row.at };
+            if !shared.remembered.knows(&row.key, &failed) {
+                self.learned.push((row.key, Learned::Failed(failed)));
+                fresh.push(row);
+            }
+        }
+        sql::write_failed(connection, &fresh).await
     }
 
     /// What is not an event or a check-in: channels, and which segments are new. Returns the new ones.
@@ -209,7 +228,7 @@ pub(super) async fn write(
     let Batch { devices, changed_devices, moves, mut events, outcomes, changed_outcomes, failed, .. } = batch;
     moves.write(connection, &devices, now).await?;
     census.write(connection, &devices).await?;
-    census::write_facts(connection, &changed_outcomes, &outcomes, &devices, now).await?;
+    done.facts = census::write_facts(connection, &changed_outcomes, &outcomes, &devices, now).await?;
     let mut rows: Vec<_> = changed_devices.iter().filter_map(|key| Some((*key, devices.get(key)?))).collect();
     rows.sort_unstable_by_key(|(key, _)| *key);
     sql::write_devices(connection, &rows).await?;
@@ -218,18 +237,7 @@ pub(super) async fn write(
     let mut rows: Vec<_> = changed_outcomes.keys().filter_map(|key| outcomes.get_key_value(key)).collect();
     rows.sort_unstable_by_key(|(key, _)| *key);
     sql::write_outcomes(connection, &rows).await?;
-    let failed: Vec<_> = failed
-        .into_values()
-        .filter(|row| {
-            let failed = Failed { digest: row.digest, native: row.native, at: row.at };
-            let news = !shared.remembered.knows(&row.key, &failed);
-            if news {
-                done.learned.push((row.key, Learned::Failed(failed)));
-            }
-            news
-        })
-        .collect();
-    sql::write_failed(connection, &failed).await?;
+    done.withhold(shared, connection, failed.into_values()).await?;
 
     done.events_new = fresh.len() as u64;
     done.events_duplicate = done.accepted.iter().map(|a| a.len() as u64).sum::<u64>() - done.events_new;

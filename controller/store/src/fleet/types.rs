@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::census::Facts;
 use serde::Serialize;
 use sluice_core::{
     channel::Platform, digest::Digest, ids::Version, memory::DeviceMemory, request::DeviceKey,
@@ -256,6 +257,8 @@ pub struct Figures {
     pub remembered_devices: u64,
     /// Devices whose last written state is held in memory.
     pub cached_devices: u64,
+    /// Devices of which something became true of a release since the start, each once for each release.
+    pub facts: Facts,
     /// Damaged files that were set aside, by this start or an earlier one, and are still there.
     pub damaged_files: u64,
 }

@@ -152,6 +152,7 @@ impl Writer {
                     events_new,
                     events_duplicate,
                     configuration_failures,
+                    facts,
                 } = done;
                 for (key, learned) in learned {
                     if matches!(learned, Learned::Forgotten) {
@@ -160,6 +161,7 @@ impl Writer {
                     self.shared.remembered.learn(key, learned);
                 }
                 self.shared.journals.tell(journals);
+                counters.learn(&facts);
                 counters.written_check_ins.fetch_add(check_ins.len() as u64, Ordering::Relaxed);
                 counters.events_new.fetch_add(events_new, Ordering::Relaxed);
                 counters.events_duplicate.fetch_add(events_duplicate, Ordering::Relaxed);

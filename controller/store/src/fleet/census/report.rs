@@ -20,6 +20,8 @@ pub struct ReportQuery<'a> {
     pub app: &'a str,
     /// Only devices that this channel answered last.
     pub channel: Option<&'a str>,
+    /// Only devices of this platform. Time to coverage is of a channel.
+    pub platform: Option<&'a str>,
     /// Devices whose last contact was on this day or later, in seconds since 1970.
     pub since: i64,
 }
@@ -32,6 +34,8 @@ pub struct Report {
     pub app: String,
     /// The channel; nothing for all of them.
     pub channel: Option<String>,
+    /// The platform; nothing for all of them.
+    pub platform: Option<String>,
     /// The first day.
     pub since: String,
     /// When it was made, in seconds since 1970.
@@ -184,9 +188,10 @@ impl Fleet {
         let (id, now) = (i64::from(app.id), (self.shared.clock)());
         let (today, since) = (now.div_euclid(DAY), query.since.div_euclid(DAY));
         let of_channel = |channel: &str| query.channel.is_none_or(|wanted| wanted == channel);
+        let of_platform = |platform: &str| query.platform.is_none_or(|wanted| wanted == platform);
         let names: BTreeSet<String> = app.versions().iter().map(|known| known.version.to_string()).collect();
         let mut cells = self.cells(id, since, today).await?;
-        cells.retain(|cell| of_channel(&cell.channel));
+        cells.retain(|cell| of_channel(&cell.channel) && of_platform(&cell.platform));
 
         let mut releases: BTreeMap<&str, ReleaseReport> = BTreeMap::new();
         let mut standing = empty(true);
@@ -213,23 +218,24 @@ impl Fleet {
             *adoption.entry(kind).or_default() += cell.devices;
         }
         let mut daily: BTreeMap<(i64, Option<String>), u64> = BTreeMap::new();
-        let seen = "SELECT day, channel, running, CAST(SUM(seen) AS BIGINT) FROM census \
-                    WHERE app = $1 AND day >= $2 GROUP BY day, channel, running";
+        let seen = "SELECT day, channel, running, platform, CAST(SUM(seen) AS BIGINT) FROM census \
+                    WHERE app = $1 AND day >= $2 GROUP BY day, channel, running, platform";
         for row in self.shared.readers.fetch(seen, |v| _ = v.add(id).add(since)).await? {
-            if of_channel(row.try_get(1)?) {
+            if of_channel(row.try_get(1)?) && of_platform(row.try_get(3)?) {
                 let version: String = row.try_get(2)?;
                 let version = Some(version).filter(|version| names.contains(version));
-                *daily.entry((row.try_get(0)?, version)).or_default() += count(&row, 3)?;
+                *daily.entry((row.try_get(0)?, version)).or_default() += count(&row, 4)?;
             }
         }
-        let facts = "SELECT version, channel, fact, CAST(SUM(devices) AS BIGINT) FROM funnel WHERE app = $1 \
-                     GROUP BY version, channel, fact";
+        let facts = "SELECT version, channel, fact, platform, CAST(SUM(devices) AS BIGINT) FROM funnel WHERE app = $1 \
+                     GROUP BY version, channel, fact, platform";
         let mut of_facts: BTreeMap<String, Facts> = BTreeMap::new();
         for row in self.shared.readers.fetch(facts, |v| _ = v.add(id)).await? {
             let fact =
                 Fact::ALL.into_iter().find(|fact| Ok(*fact as i64) == row.try_get::<i64>(2).map_err(drop));
-            if let (true, Some(fact)) = (of_channel(row.try_get(1)?), fact) {
-                of_facts.entry(row.try_get(0)?).or_default().add(fact, count(&row, 3)?);
+            let counts = of_channel(row.try_get(1)?) && of_platform(row.try_get(3)?);
+            if let Some(fact) = fact.filter(|_| counts) {
+                of_facts.entry(row.try_get(0)?).or_default().add(fact, count(&row, 4)?);
             }
         }
         let covered = self.covered(id).await?;
@@ -250,6 +256,7 @@ impl Fleet {
         Ok(Some(Report {
             app: app.name.to_string(),
             channel: query.channel.map(str::to_owned),
+            platform: query.platform.map(str::to_owned),
             since: date(since),
             at: now,
             active,
@@ -349,7 +356,7 @@ impl ReleaseReport {
 }
 
 impl Facts {
-    fn add(&mut self, fact: Fact, devices: u64) {
+    pub(super) fn add(&mut self, fact: Fact, devices: u64) {
         let sum = match fact {
             Fact::Offered => &mut self.offered,
             Fact::Delivered => &mut self.delivered,
@@ -364,6 +371,30 @@ impl Facts {
             Fact::HealthFailed => &mut self.failures.health,
         };
         *sum += devices;
+    }
+}
+
+impl Facts {
+    /// Adds those of others.
+    pub(crate) fn join(&mut self, others: &Self) {
+        let Self { offered, delivered, installed, started, rolled_back, decided, succeeded, failures } =
+            *others;
+        let Failures { delivery, installation, compatibility, health } = failures;
+        for (fact, devices) in [
+            (Fact::Offered, offered),
+            (Fact::Delivered, delivered),
+            (Fact::Installed, installed),
+            (Fact::Started, started),
+            (Fact::RolledBack, rolled_back),
+            (Fact::Decided, decided),
+            (Fact::Succeeded, succeeded),
+            (Fact::DeliveryFailed, delivery),
+            (Fact::InstallationFailed, installation),
+            (Fact::Incompatible, compatibility),
+            (Fact::HealthFailed, health),
+        ] {
+            self.add(fact, devices);
+        }
     }
 }
 

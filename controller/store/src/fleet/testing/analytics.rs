@@ -11,7 +11,7 @@ const DAY: i64 = 24 * 3600;
 
 async fn report(fleet: &Fleet, channel: Option<&str>, since: i64) -> Report {
     fleet.flush().await.expect("flush");
-    let query = ReportQuery { app: APP, channel, since };
+    let query = ReportQuery { app: APP, channel, platform: None, since };
     fleet.report(&query).await.expect("a report").expect("an app")
 }
 
@@ -131,6 +131,12 @@ pub async fn every_device_stands_somewhere(place: &dyn Place) {
     // By channel, and without whoever is gone.
     let beta = report(&fleet, Some("beta"), begin).await;
     assert_eq!((beta.active, some(&beta.standing)), (1, vec![("notOffered", 1)]));
+    let query = ReportQuery { app: APP, channel: None, platform: Some("ios"), since: begin };
+    let ios = fleet.report(&query).await.expect("a report").expect("an app");
+    assert_eq!((ios.active, ios.releases.len(), ios.daily.len()), (0, 0, 0));
+    let query = ReportQuery { platform: Some("android"), ..query };
+    let android = fleet.report(&query).await.expect("a report").expect("an app");
+    assert_eq!(Report { platform: None, ..android }, told);
     let author = Author::new("sam", "asked for it");
     fleet.erase(APP, Subject::Device(device(9)), author).await.expect("it is erased");
     let left = report(&fleet, None, begin).await;
