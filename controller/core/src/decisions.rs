@@ -67,6 +67,9 @@ pub struct Transition {
     pub level: u32,
     /// The weight in parts per million.
     pub weight: Ppm,
+    /// Whether that is a share of the audience of a step, and not of the channel's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub limited: bool,
     /// Why, for machines.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
@@ -75,22 +78,24 @@ pub struct Transition {
 impl Transition {
     /// What happened, in a sentence.
     pub fn sentence(&self) -> String {
-        let Self { channel, kind, release, weight, reason, .. } = self;
-        let share = percent(*weight);
+        let Self { channel, kind, release, weight, limited, reason, .. } = self;
+        let (share, of) = (percent(*weight), if *limited { " of the audience of a step" } else { "" });
         let because = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
         match kind {
-            Kind::Started => format!("{release} is rolled out on {channel}, to {share} first"),
-            Kind::Advanced => format!("{release} goes to {share} of {channel}"),
-            Kind::Lowered => format!("{release} goes back to {share} of {channel}"),
-            Kind::Held => format!("{release} stays at {share} of {channel} until there is evidence"),
+            Kind::Started => format!("{release} is rolled out on {channel}, to {share}{of} first"),
+            Kind::Advanced => format!("{release} goes to {share}{of} of {channel}"),
+            Kind::Lowered => format!("{release} goes back to {share}{of} of {channel}"),
+            Kind::Held => format!("{release} stays at {share}{of} of {channel} until there is evidence"),
             Kind::Paused => format!("nobody new on {channel} is offered {release}{because}"),
-            Kind::Resumed => format!("the rollout of {release} on {channel} goes on at {share}"),
+            Kind::Resumed => format!("the rollout of {release} on {channel} goes on at {share}{of}"),
             Kind::Braked => format!("{release} is braked on {channel}{because}"),
             Kind::Completed => format!("everybody on {channel} is offered {release}"),
             Kind::Overtaken => {
-                format!("a newer release takes the place of {release} on {channel}, at {share}")
+                format!("a newer release takes the place of {release} on {channel}, at {share}{of}")
             }
-            Kind::Withdrawn => format!("Git does not ask for {release} on {channel} any more, at {share}"),
+            Kind::Withdrawn => {
+                format!("Git does not ask for {release} on {channel} any more, at {share}{of}")
+            }
         }
     }
 }
@@ -155,9 +160,9 @@ pub fn transitions(before: &AppRecord, after: &AppRecord) -> Vec<Transition> {
         for (line, now) in &now.lines {
             let was = known.and_then(|known| Some(known.lines.get(line)?.as_ref())).unwrap_or(&nothing);
             let mut tell = |kind, of: Told<'_>| {
-                let Told { serial, release, level, weight, reason } = of;
+                let Told { serial, release, level, weight, limited, reason } = of;
                 let (channel, line, reason) = (channel.clone(), line.clone(), reason.to_owned());
-                all.push(Transition { channel, line, serial, kind, release, level, weight, reason });
+                all.push(Transition { channel, line, serial, kind, release, level, weight, limited, reason });
             };
             line_transitions(was, now, &mut tell);
         }
@@ -171,13 +176,15 @@ struct Told<'a> {
     release: Target,
     level: u32,
     weight: Ppm,
+    limited: bool,
     reason: &'a str,
 }
 
 impl<'a> Told<'a> {
     fn of(serial: u64, candidate: &Candidate, reason: &'a str) -> Self {
-        let Candidate { release, level, weight, .. } = candidate;
-        Self { serial, release: Target::Release(release.clone()), level: *level, weight: *weight, reason }
+        let Candidate { release, level, weight, audience, .. } = candidate;
+        let (release, limited) = (Target::Release(release.clone()), audience.is_some());
+        Self { serial, release, level: *level, weight: *weight, limited, reason }
     }
 }
 
@@ -204,14 +211,16 @@ fn line_transitions(was: &LineRecord, now: &LineRecord, tell: &mut impl FnMut(Ki
     }
     if let Some(stable) = now.stable.clone().filter(|stable| was.stable.as_ref() != Some(stable)) {
         let level = was.candidate.as_ref().filter(|_| same).map_or(0, |candidate| candidate.level);
-        let told =
-            Told { serial: now.serial, release: stable, level, weight: crate::cohort::ALL, reason: "" };
+        let (serial, weight) = (now.serial, crate::cohort::ALL);
+        let told = Told { serial, release: stable, level, weight, limited: false, reason: "" };
         tell(Kind::Completed, told);
     }
 }
 
 fn progress(before: &Candidate, after: &Candidate, serial: u64, tell: &mut impl FnMut(Kind, Told<'_>)) {
     let kind = match after.weight.cmp(&before.weight) {
+        // Shares of different audiences are not compared: it goes to others.
+        _ if after.audience != before.audience => Some(Kind::Advanced),
         std::cmp::Ordering::Greater => Some(Kind::Advanced),
         std::cmp::Ordering::Less => Some(Kind::Lowered),
         std::cmp::Ordering::Equal => None,

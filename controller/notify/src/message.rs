@@ -43,6 +43,7 @@ impl Form {
                     "release": transition.release,
                     "kind": transition.kind,
                     "weight": f64::from(transition.weight) / 10_000.0,
+                    "limited": transition.limited,
                     "reason": transition.reason,
                     "sentence": sentence,
                     "numbers": numbers,

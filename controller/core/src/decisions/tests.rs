@@ -121,3 +121,22 @@ fn shares_are_written_as_people_write_them() {
     let all = [0, 1, 500, 10_000, 12_500, 999_999, 1_000_000].map(percent);
     assert_eq!(all, ["0 %", "0.0001 %", "0.05 %", "1 %", "1.25 %", "99.9999 %", "100 %"]);
 }
+
+#[test]
+fn a_step_for_others_is_a_step_on() {
+    let staff: crate::channel::Audience = serde_json::from_str(r#"{"customIds": ["staff-*"]}"#).unwrap();
+    let of_staff =
+        |level, weight| Candidate { audience: Some(staff.clone()), ..candidate("1.1.0", level, weight) };
+    let at = |candidate| line(Some("1.0.0"), 2, Some(candidate));
+    for weight in [10_000, crate::cohort::ALL] {
+        let (first, then) = (at(of_staff(0, weight)), at(candidate("1.1.0", 1, 10_000)));
+        assert_eq!(kinds(first.clone(), then.clone()), [told(Kind::Advanced, "1.1.0", 2)]);
+        assert_eq!(kinds(then, at(of_staff(2, weight))), [told(Kind::Advanced, "1.1.0", 2)]);
+    }
+    let all =
+        transitions(&record(line(Some("1.0.0"), 1, None)), &record(at(of_staff(0, crate::cohort::ALL))));
+    assert_eq!(
+        all[0].sentence(),
+        "1.1.0 is rolled out on production, to 100 % of the audience of a step first"
+    );
+}

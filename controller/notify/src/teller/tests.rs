@@ -104,6 +104,7 @@ fn row(weight: u32) -> Row {
         release: Runs::Release("1.1.0".parse().unwrap()),
         level: 1,
         weight,
+        limited: false,
         reason: String::new(),
     };
     Row { sentence: transition.sentence(), transition, numbers: Value::Null }

@@ -13,6 +13,7 @@ fn row(kind: Kind, level: u32) -> Row {
         release: Target::Release(version("1.1.0")),
         level,
         weight: 10_000 * (level + 1),
+        limited: false,
         reason: String::new(),
     };
     Row { sentence: transition.sentence(), transition, numbers: json!({ "level": level }) }
