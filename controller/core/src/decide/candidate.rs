@@ -116,10 +116,8 @@ impl<'s> Asking<'s, '_> {
         let of =
             reached.iter().filter(|r| r.audience.as_ref().is_none_or(|audience| audience.admits(&facts)));
         let earlier = of.map(|reach| reach.weight).max().unwrap_or(0);
-        let aside = match others {
-            true => Some(Aside::Others),
-            false => (earlier > cohort.below).then_some(Aside::EarlierStep),
-        };
+        let aside =
+            if others { Some(Aside::Others) } else { (earlier > cohort.below).then_some(Aside::EarlierStep) };
         let reached = is_below(rank, earlier) || (!others && cohort.reaches(rank));
         Standing { rank, reached, others, aside }
     }

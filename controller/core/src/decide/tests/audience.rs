@@ -11,6 +11,7 @@ use crate::{
 };
 
 /// A public channel for the staff.
+#[expect(clippy::needless_pass_by_value, reason = "called with a literal")]
 fn staff(with: Value) -> Snapshot {
     let mut staff = json!({ "audience": { "customIds": ["staff-*"] } });
     staff.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
@@ -182,10 +183,8 @@ fn the_arms_of_a_step_are_comparable() {
             };
             let story = format!("{who} at {weight} of {audience}: {arms:?}, {reached} reached");
             assert!(near(reached, offered), "{story}");
-            let (treatment, control) = match in_trial {
-                true => (weight - below, ((weight - below) * 19).min(ALL - weight)),
-                false => (0, 0),
-            };
+            let treatment = if in_trial { weight - below } else { 0 };
+            let control = (treatment * 19).min(ALL - weight);
             assert!(near(arms[0], treatment / 1_000) && near(arms[1], control / 1_000), "{story}");
             assert!(in_trial || arms == [0, 0], "{story}");
         }
