@@ -91,3 +91,43 @@ fn a_return_is_not_limited() {
         assert!(decision.paced.is_none() && matches!(decision.answer, Answer::Update(_)));
     }
 }
+
+/// While offers are few, as large a part of either arm is noted: the sample ratio stays what it must be.
+#[test]
+fn a_limit_does_not_change_the_ratio_of_the_arms() {
+    let line = line(50_000, json!({ "offersPerMinute": 20 }));
+    let snapshot = one(json!({ "lines": [line] }));
+    let all = 4_000;
+    let mut noted: Vec<Option<Arm>> = vec![None; all];
+    let mut dice = 0x5EED_u64;
+    let (mut held_back, mut most) = (0, 0);
+    for second in 0..300_u64 {
+        let mut offers = 0;
+        // Everybody asks once a minute, in any order.
+        for turn in 0..(all as u64 / 60) {
+            dice ^= dice << 13;
+            dice ^= dice >> 7;
+            dice ^= dice << 17;
+            let id = dice % all as u64;
+            let slot = &mut noted[usize::try_from(id).unwrap()];
+            let runs = if *slot == Some(Arm::Treatment) { "1.5.0" } else { "1.2.0" };
+            let decision = Device { id, runs, ..device() }.asks(&snapshot);
+            let now = second * 1_000_000 + turn * 10_000;
+            if decision.paced.is_some_and(|paced| !paced.take(now)) {
+                held_back += 1;
+                continue;
+            }
+            offers += u32::from(matches!(decision.answer, Answer::Update(_)));
+            if let Some(trial) = decision.trial {
+                slot.get_or_insert(trial.membership.arm);
+            }
+        }
+        most = most.max(offers);
+    }
+    let count = |arm| noted.iter().filter(|noted| **noted == Some(arm)).count();
+    let (treated, compared) = (count(Arm::Treatment), count(Arm::Control));
+    assert!(most <= 1 && held_back > 1_000, "{most} in a second, {held_back} held back");
+    assert!((60..=100).contains(&treated), "{treated} in five minutes at twenty a minute");
+    let ratio = compared / treated;
+    assert!((15..=24).contains(&ratio), "{compared} to {treated}, and 19 to 1 is right");
+}
