@@ -6,6 +6,7 @@ mod demo;
 mod events;
 mod external;
 mod faults;
+mod freezes;
 mod leadership;
 mod notifications;
 mod people;
