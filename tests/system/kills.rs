@@ -45,9 +45,10 @@ impl Simulation {
 }
 
 impl Drop for Simulation {
+    #[expect(clippy::print_stdout, reason = "the harness shows it with the failure")]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("---- simulate\n{}", fs::read_to_string(&self.1).unwrap_or_default());
+            println!("---- simulate\n{}", fs::read_to_string(&self.1).unwrap_or_default());
         }
         let _ = self.0.kill();
         let _ = self.0.wait();

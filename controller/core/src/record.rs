@@ -149,6 +149,9 @@ pub struct Candidate {
     /// Whom earlier steps reached among others than the present one is for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reached: Vec<Reach>,
+    /// Whether its weight was lowered, and devices that it does not reach any more are returned.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub returning: bool,
     /// How long the step has soaked at its full weight while evidence could arrive, in seconds, without the time since
     /// `soaking_since`.
     #[serde(default)]

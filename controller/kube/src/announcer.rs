@@ -163,8 +163,8 @@ const fn is_warning(kind: Kind) -> bool {
 
 /// The same for everything that says the same.
 fn name(object: &str, app: &AppId, transition: &Transition) -> String {
-    let Transition { channel, line, serial, kind, release, level, weight, reason } = transition;
-    let said = json!([app, channel, line, serial, kind, release, level, weight, reason]);
+    let Transition { channel, line, serial, kind, release, level, weight, limited, reason } = transition;
+    let said = json!([app, channel, line, serial, kind, release, level, weight, limited, reason]);
     let digest = Digest::of(said.to_string().as_bytes()).to_string();
     format!("{}.{}", cut(object, NAME).trim_end_matches(['.', '-']), cut(&digest, HASH))
 }

@@ -42,7 +42,12 @@ impl<'s> Asking<'s, '_> {
         }
         let fault = self.key_fault(bundle);
         if self.request.current == version {
-            // Who runs it keeps it, whatever became of the cohort; but a key that does not fit is said first.
+            if candidate.limits.returning && candidate.open && !self.standing(candidate).reached {
+                trace.push(Step::Unreached { version });
+                enrol(decision, candidate.level, Err(Aside::Ahead));
+                return None;
+            }
+            // Who runs it keeps it, whatever else became of the cohort; but a key that does not fit is said first.
             if let Some(fault) = fault {
                 trace.push(fault.step);
                 return Some(fault.answer());

@@ -144,6 +144,8 @@ pub enum Step<'s> {
     EncryptedForElectron,
     /// The device runs the bundle.
     AlreadyRuns { version: &'s str },
+    /// The device runs the bundle, and the share was lowered to below it.
+    Unreached { version: &'s str },
     /// The device runs its shipped bundle, as it should.
     OnShipped,
     /// The channel is off for the platform.
@@ -287,6 +289,7 @@ impl Step<'_> {
             Self::EncryptedForOld => "EncryptedForOld",
             Self::EncryptedForElectron => "EncryptedForElectron",
             Self::AlreadyRuns { .. } => "AlreadyRuns",
+            Self::Unreached { .. } => "Unreached",
             Self::OnShipped => "OnShipped",
             Self::PlatformOff { .. } => "PlatformOff",
             Self::TooFar { .. } => "TooFar",
@@ -428,6 +431,9 @@ impl fmt::Display for Step<'_> {
                 f.write_str("The bundle is encrypted, and the Electron updater decrypts nothing.")
             }
             Self::AlreadyRuns { version } => write!(f, "The device runs {version} already."),
+            Self::Unreached { version } => {
+                write!(f, "The device runs {version}, whose share was lowered and does not reach it any more.")
+            }
             Self::OnShipped => f.write_str("The device runs its shipped bundle already."),
             Self::PlatformOff { platform } => write!(f, "The channel does not serve {platform}."),
             Self::TooFar { version, native, policy } => {

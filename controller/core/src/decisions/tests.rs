@@ -20,6 +20,7 @@ fn candidate(release: &str, level: u32, weight: Ppm) -> Candidate {
         reached: Vec::new(),
         soaked: 0,
         soaking_since: None,
+        returning: false,
         held_since: None,
         paused: None,
         braked: None,

@@ -81,7 +81,7 @@ pub(super) fn entry(channel: &Channel, line: &Line, record: &LineRecord, open: b
         limits: Limits {
             audience: candidate.audience.clone(),
             reached: candidate.reached.clone(),
-            returning: channel.rollout.on_decrease == OnDecrease::Return,
+            returning: candidate.returning && channel.rollout.on_decrease == OnDecrease::Return,
         },
     });
     LineEntry {

@@ -154,6 +154,7 @@ impl Pass<'_> {
             reached: Vec::new(),
             soaked: 0,
             soaking_since: None,
+            returning: false,
             held_since: None,
             paused: None,
             braked: None,

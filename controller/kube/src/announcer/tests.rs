@@ -37,6 +37,7 @@ fn transition(kind: Kind, weight: u32) -> Transition {
         release: Target::Release("1.1.0".parse().unwrap()),
         level: 1,
         weight,
+        limited: false,
         reason: String::new(),
     }
 }

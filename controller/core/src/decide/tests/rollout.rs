@@ -178,3 +178,19 @@ fn an_overtaken_candidate_is_kept_until_the_next_one_comes() {
     ] }));
     expect(&Device { runs: "1.2.0", ..device() }, &alone, "nothing new", "Overtaken");
 }
+
+#[test]
+fn who_is_not_reached_any_more_goes_back_where_the_channel_wants_that() {
+    let (treated, control) = of_each_arm();
+    let runs = |device: &Device| Device { runs: "1.5.0", ..device.clone() };
+    let lowered = rollout(100_000, json!({ "candidate.returning": true }));
+    expect(&runs(&treated), &lowered, "nothing new", "AlreadyRuns");
+    expect(&runs(&control), &lowered, "1.2.0", "Offered");
+    let decision = runs(&control).asks(&lowered);
+    assert!(decision.trial.is_none(), "it is in neither arm");
+    assert!(decision.trace.to_string().contains("does not reach it any more"), "{}", decision.trace);
+    // Else, and while nobody is offered anything, it keeps what it runs.
+    expect(&runs(&control), &rollout(100_000, json!({})), "nothing new", "AlreadyRuns");
+    let closed = rollout(100_000, json!({ "candidate.returning": true, "candidate.open": false }));
+    expect(&runs(&control), &closed, "nothing new", "AlreadyRuns");
+}

@@ -229,6 +229,7 @@ impl Pass<'_> {
         candidate.step = count(index);
         candidate.step_since = self.now;
         candidate.target = steps[index].weight;
+        candidate.returning |= candidate.target < candidate.weight;
         candidate.raise(candidate.weight.min(candidate.target), self.now);
         candidate.soak(self.now, !self.facts.fleet_away);
         true

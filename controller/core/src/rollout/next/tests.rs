@@ -474,8 +474,10 @@ fn steps_edited_in_the_middle() {
     world.channel.rollout.steps[1] = step(50_000, HOUR);
     world.pass();
     assert_eq!(world.weight(), 100_000);
+    assert!(!world.candidate().returning);
     world.channel.rollout.on_decrease = OnDecrease::Return;
     world.pass();
+    assert!(world.candidate().returning, "who is not reached any more goes back");
     assert_eq!((world.weight(), world.candidate().below), (50_000, 50_000));
     // It is raised, or gone: that needs evidence and does not need more time.
     let mut world = start();
