@@ -3,6 +3,7 @@
 use crate::{
     brake::Acting,
     cohort::is_below,
+    release::RollbackPolicy,
     snapshot::{Limits, ServedCandidate, ServedLine},
     trial::{Arm, Membership},
 };
@@ -42,7 +43,7 @@ impl<'s> Asking<'s, '_> {
         }
         let fault = self.key_fault(bundle);
         if self.request.current == version {
-            if candidate.limits.returning && candidate.open && !self.standing(candidate).reached {
+            if self.returns(candidate) {
                 trace.push(Step::Unreached { version });
                 enrol(decision, candidate.level, Err(Aside::Ahead));
                 return None;
@@ -103,6 +104,15 @@ impl<'s> Asking<'s, '_> {
             decision.trace.push(Step::Offered { version });
             Answer::Update(bundle)
         })
+    }
+
+    /// Whether the device runs the candidate and is returned, because the share was lowered to below it. Where a step has an
+    /// audience that depends on what the device says of itself today, so nobody is: it would go to and fro.
+    fn returns(&self, candidate: &ServedCandidate) -> bool {
+        let Limits { returning, audience, reached, .. } = &candidate.limits;
+        let for_all = audience.is_none() && reached.iter().all(|reach| reach.audience.is_none());
+        let may_leave = candidate.bundle.offer.rollback != RollbackPolicy::StopOnly;
+        *returning && candidate.open && for_all && may_leave && !self.standing(candidate).reached
     }
 
     /// Whom a step is limited to is asked before the cohort: the share is one of its audience.

@@ -193,4 +193,18 @@ fn who_is_not_reached_any_more_goes_back_where_the_channel_wants_that() {
     expect(&runs(&control), &rollout(100_000, json!({})), "nothing new", "AlreadyRuns");
     let closed = rollout(100_000, json!({ "candidate.returning": true, "candidate.open": false }));
     expect(&runs(&control), &closed, "nothing new", "AlreadyRuns");
+    // Nobody goes to and fro with what a device says of itself, and nobody is sent back from what says so.
+    for with in [
+        json!({ "candidate.returning": true, "candidate.audience": { "countries": ["FR"] } }),
+        json!({
+            "candidate.returning": true,
+            "candidate.reached": [{ "audience": { "countries": ["FR"] }, "weight": 1_000_000 }],
+        }),
+    ] {
+        expect(&runs(&control), &rollout(100_000, with), "nothing new", "AlreadyRuns");
+    }
+    let lines = json!([line(100_000, json!({ "candidate.returning": true }))]);
+    let stop_only =
+        snapshot_of(&[channel(json!({ "lines": lines }))], json!({ "1.5.0": { "rollback": "StopOnly" } }));
+    expect(&runs(&control), &stop_only, "nothing new", "AlreadyRuns");
 }
