@@ -232,8 +232,13 @@ impl<'f> Walk<'f> {
             self.path.push_str(&index.to_string());
             self.path.push(']');
             match self.node(items, node, node.at) {
+                // The value is not repeated: it may be the id of a device.
                 Some(json) if distinct && list.contains(&json) => {
-                    let message = format!("{json} stands twice in this list; remove one");
+                    let first = list.iter().position(|known| *known == json).unwrap_or(0);
+                    let message = format!(
+                        "`{}` stands twice in this list, first as entry [{first}]; remove one",
+                        self.path
+                    );
                     self.say(Code::InvalidValue, node.at, &message);
                 }
                 Some(json) => list.push(json),
