@@ -232,7 +232,11 @@ async fn put(
     now: Timestamp,
 ) -> Result<Overridden, ApiError> {
     let OverrideRequest { app, device, channel, until, by, reason } = wanted;
-    let (author, key) = (author(&by, &reason)?, DeviceKey::of(&device));
+    let device = device.trim();
+    if device.is_empty() {
+        return Err(invalid("`device` is empty"));
+    }
+    let (author, key) = (author(&by, &reason)?, DeviceKey::of(device));
     let Some(channel) = channel else {
         fleet.take_off_channel(&app, key, author).await.map_err(|error| away(&error))?;
         return Ok(Overridden { channel: None, until: None });
