@@ -84,14 +84,16 @@ impl Cleanup {
 
     /// Sums that no device stands in any more, once a day, and how far releases have come, once a minute.
     async fn sums(&mut self, connection: &mut Connection, old: i64, now: i64) -> Result<(), sqlx::Error> {
-        let (day, minute) = (Some(now.div_euclid(census::DAY)), Some(now.div_euclid(60)));
-        if self.summed != day {
+        let (hour, minute) = (Some(now.div_euclid(3_600)), Some(now.div_euclid(60)));
+        if self.summed != hour {
             let before = old.div_euclid(census::DAY);
             delete(connection, "DELETE FROM census WHERE day < $1", before).await?;
+            // What devices say of themselves is free text: where none is any more, no row stays.
+            delete(connection, "DELETE FROM census WHERE devices = $1 AND seen = $1", 0).await?;
             delete(connection, "DELETE FROM funnel WHERE day < $1", before).await?;
             delete(connection, "DELETE FROM traffic WHERE day < $1", before).await?;
             delete(connection, "DELETE FROM coverage WHERE at < $1", old).await?;
-            self.summed = day;
+            self.summed = hour;
         }
         if self.covered != minute {
             census::cover(connection, now).await?;
