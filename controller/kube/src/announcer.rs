@@ -114,10 +114,15 @@ impl Listener for Announcer {
             last_observed_time: MicroTime(decided.page.at),
         };
         let patch = json!({ "metadata": { "annotations": { ROW: row.to_string() } }, "series": series });
-        self.events
-            .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
-            .await
-            .map_err(undelivered)?;
+        self.events.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await.map_err(|error| {
+            match error {
+                // It expired a moment ago: the next attempt makes another.
+                kube::Error::Api(status) if status.is_not_found() => {
+                    Undelivered::Later(status.message.clone())
+                }
+                error => undelivered(error),
+            }
+        })?;
         Ok(())
     }
 }

@@ -197,12 +197,29 @@ impl<L: Listener> Teller<L> {
             Which::All => self.store.apps().await.map_err(said)?,
             Which::These(apps) => apps.iter().cloned().collect(),
         };
+        // What is damaged of one app is nothing of the others (rule 9).
+        let mut damaged = None;
         for app in apps {
-            let Some(record) = self.own(&app).await.map_err(said)? else { continue };
+            let record = match self.own(&app).await {
+                Ok(Some(record)) => record,
+                Ok(None) => continue,
+                Err(error @ (ControlError::Damaged { .. } | ControlError::Missing(_))) => {
+                    damaged.get_or_insert(said(error));
+                    continue;
+                }
+                Err(error) => return Err(said(error)),
+            };
             let end = record.decisions.map_or(0, |head| head.sequence);
             let mut place = told.apps.get(&app).copied().unwrap_or_default();
             while place.page < end {
-                let (after, waits) = self.tell_pages(&record, place, end).await.map_err(said)?;
+                let (after, waits) = match self.tell_pages(&record, place, end).await {
+                    Ok(told) => told,
+                    Err(error @ (ControlError::Damaged { .. } | ControlError::Missing(_))) => {
+                        damaged.get_or_insert(said(error));
+                        break;
+                    }
+                    Err(error) => return Err(said(error)),
+                };
                 if after != place {
                     told.apps.insert(app.clone(), after);
                     let put = self.store.put_document(self.epoch, &name, &told, Some(&version)).await;
@@ -212,12 +229,14 @@ impl<L: Listener> Teller<L> {
                     return Err(why);
                 }
                 if after == place {
-                    return Err(format!("page {} of the decisions of {app} cannot be read", place.page + 1));
+                    let what = format!("page {} of the decisions of {app} cannot be read", place.page + 1);
+                    damaged.get_or_insert(what);
+                    break;
                 }
                 place = after;
             }
         }
-        Ok(())
+        damaged.map_or(Ok(()), Err)
     }
 
     /// Who begins to listen is told what happens from now on; an app that comes later from its beginning.
