@@ -81,12 +81,15 @@ fn a_good_release_reaches_everybody_and_a_bad_one_is_taken_back() {
         .eventually("1.2.0 is for everybody", |server| (rollout(server)["served"] == "1.2.0").then_some(()));
 
     world.commit(Changes::new().file("channels/production.yaml", channel("production", "1.3.0", STEPS)));
-    server.eventually("1.3.0 has begun", |server| (rollout(server)["wanted"] == "1.3.0").then_some(()));
-    let waited = server.ask("wait", &["shop-production", "--for", "braked", "--timeout", "2m"]).exits(0).out;
+    // What was there before the merge is no answer.
+    let wait = ["shop-production", "--for", "braked", "--release", "1.3.0", "--timeout", "2m"];
+    let waited = server.ask("wait", &wait).exits(0).out;
     assert!(waited.contains("1.3.0"), "{waited}");
     let line = rollout(&server);
     // Whoever waits for its completion is told at once.
     server.ask("wait", &["production", "--timeout", "2m"]).exits(1);
+    let other = server.ask("wait", &["production", "--release", "9.9.9", "--timeout", "1s"]).exits(1).out;
+    assert!(other.contains("1.3.0 is asked for, and not 9.9.9"), "{other}");
     assert_eq!(line["served"], "1.2.0", "{line}");
     // Who runs it is returned, and nobody is offered it.
     let on_it = phone(2).with("version_name", "1.3.0");

@@ -262,6 +262,9 @@ pub(crate) struct WaitArgs {
     /// What is waited for; when the other one comes, it ends with exit code 1
     #[arg(long = "for", value_enum, default_value_t = WaitFor::Complete)]
     pub(crate) end: WaitFor,
+    /// Version: what the channel does before Git asks for this one is no answer
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) release: Option<String>,
     /// How long; then it ends with exit code 1
     #[arg(long, default_value = "30m", value_name = "DURATION")]
     pub(crate) timeout: String,

@@ -56,7 +56,7 @@ impl Breaker {
 const FEWEST: u32 = 3;
 
 /// Control devices below which a rate says nothing.
-const ENOUGH: u32 = 20;
+pub const ENOUGH: u32 = 20;
 
 /// Devices and failures of late: between one and two buckets.
 #[derive(Debug, Clone, PartialEq, Eq)]

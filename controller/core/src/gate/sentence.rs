@@ -1,6 +1,7 @@
 //! What a verdict says to people.
 
 use super::{
+    breaker::{ENOUGH, Watch},
     numbers::{Numbers, SampleNumbers},
     policy::{Look, Policy},
     segments::Segment,
@@ -115,8 +116,15 @@ pub fn sentence(
 fn sample(verb: &str, sample: &SampleNumbers, policy: &Policy, decision: Decision, n: &Numbers) -> String {
     let needed = if decision == Decision::Abort { policy.alpha.powi(-2) } else { 1.0 / policy.alpha };
     let control = match (decision, n.control_elevated) {
-        (Decision::Pause, true) => "; the control fails more than usual too, so it may be an incident",
-        _ => "",
+        (Decision::Pause, true) => {
+            "; the control fails more than usual too, so it may be an incident".to_owned()
+        }
+        (Decision::Pause, false) if (1..ENOUGH).contains(&n.control.enrolled) => format!(
+            "; only {} control devices have come, where {ENOUGH} would show an incident, so nothing is taken back in the first {} minutes",
+            n.control.enrolled,
+            Watch::PATIENCE / 60
+        ),
+        _ => String::new(),
     };
     format!(
         "{} could not {verb} the candidate, where {} are tolerated (evidence {}, {} needed{control})",

@@ -27,9 +27,10 @@ pub(crate) fn run(args: &WaitArgs) -> anyhow::Result<u8> {
         let mut last = String::new();
         loop {
             match admin.get::<Status>("/api/v1/status").await {
+                Ok(status) if is_unread(&status) => "no commit was read yet".clone_into(&mut last),
                 Ok(status) => {
                     let channel = find(&status, &args.channel)?;
-                    let (end, message) = state(channel);
+                    let (end, message) = state(channel, args.release.as_deref());
                     last = message;
                     if let Some(end) = end {
                         print(&format!("{}: {last}\n", channel.channel))?;
@@ -49,6 +50,11 @@ pub(crate) fn run(args: &WaitArgs) -> anyhow::Result<u8> {
     })
 }
 
+/// Whether it is not known yet which channels there are.
+fn is_unread(status: &Status) -> bool {
+    status.channels.is_empty() && status.repositories.iter().all(|known| known.applied_commit.is_none())
+}
+
 /// The channel of this name: as devices use it, of its object, or `<app>/<channel>`.
 fn find<'a>(status: &'a Status, name: &str) -> anyhow::Result<&'a ChannelStatus> {
     let is = |channel: &&ChannelStatus| {
@@ -66,8 +72,15 @@ fn find<'a>(status: &'a Status, name: &str) -> anyhow::Result<&'a ChannelStatus>
     Ok(channel)
 }
 
-/// Which end has come, and a sentence.
-fn state(channel: &ChannelStatus) -> (Option<WaitFor>, String) {
+/// Which end has come of `release`, or of what the channel asks for, and a sentence.
+fn state(channel: &ChannelStatus, release: Option<&str>) -> (Option<WaitFor>, String) {
+    let wanted = || channel.lines.iter().map(|line| line.wanted.to_string());
+    if let Some(release) = release
+        && wanted().all(|wanted| wanted != release)
+    {
+        let wanted: Vec<String> = wanted().collect();
+        return (None, format!("{} is asked for, and not {release}", wanted.join(", ")));
+    }
     let rollouts = || channel.lines.iter().filter_map(|line| line.rollout.as_ref());
     if let Some(braked) = rollouts().find(|rollout| rollout.phase == Phase::Braked) {
         return (Some(WaitFor::Braked), braked.message.clone());

@@ -144,6 +144,17 @@ fn a_candidate_that_does_not_start_is_aborted_unless_control_fares_badly() {
             "at least 5 of the first 10 devices could not start the candidate (10 of 10 so far)"
         )
     );
+    // While few control devices have come, an incident cannot be told from a bad bundle.
+    let few: Vec<Entry> = (0..15_u32)
+        .map(|n| enrolled(0, if n < 10 { Arm::Treatment } else { Arm::Control }, 0))
+        .chain((0..10).map(|n| failed(0, n, Metric::Launch, 50)))
+        .collect();
+    let (decision, _, sentence) = at(&fold(&few), &look(60));
+    assert_eq!(decision, Decision::Pause, "{sentence}");
+    assert!(
+        sentence.contains("only 5 control devices have come, where 20 would show an incident"),
+        "{sentence}"
+    );
     // Without a record control must fail a quarter as often; with one, twice as often as ever.
     let (decision, reason, sentence) = at(&fold(&at_launch(Metric::Launch, 100)), &look(60));
     assert_eq!((decision, reason), (Decision::Pause, Reason::LaunchFailures));
