@@ -53,6 +53,7 @@ pub(super) struct Decisions {
         (status = 200, description = "Up to 100 pages, each checked against the one before", body = Decisions),
         (status = 400, description = "No app, or what cannot be the id of one", body = ApiError),
         (status = 401, description = "No token, or a wrong one", body = ApiError),
+        (status = 404, description = "Nothing was ever published for the app", body = ApiError),
         (status = 503, description = "The bundle store cannot be read", body = ApiError),
     ),
     security(("token" = []))
@@ -68,10 +69,17 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>, wanted: Query<Wanted>)
     };
     let read = async {
         let store = BundleStore::open_existing(admin.device.views.objects.clone()).await?;
-        of(&store, &app, after.unwrap_or_default()).await
+        let found = of(&store, &app, after.unwrap_or_default()).await?;
+        // A log that was never begun is no log that is whole.
+        let known = !found.pages.is_empty() || found.broken.is_some() || store.record(&app).await?.is_some();
+        Ok::<_, ControlError>(known.then_some(found))
     };
     match read.await {
-        Ok(mut found) => {
+        Ok(None) => {
+            let message = format!("nothing was ever published for {app}");
+            ApiError::new(StatusCode::NOT_FOUND, "unknown_app", message).into_response()
+        }
+        Ok(Some(mut found)) => {
             if let Some(channel) = channel {
                 for page in &mut found.pages {
                     page.rows.retain(|row| row.transition.channel.as_str() == channel);
