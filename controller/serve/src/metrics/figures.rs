@@ -4,7 +4,7 @@ use std::fmt;
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric as _},
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _},
     metrics::{counter::ConstCounter, gauge::ConstGauge},
 };
 use sluice_core::{diagnostic::Severity, status};
@@ -54,7 +54,8 @@ impl Figures {
     }
 }
 
-struct Writer<'e>(DescriptorEncoder<'e>);
+/// Writes figures of the moment.
+pub(super) struct Writer<'e>(DescriptorEncoder<'e>);
 
 impl Writer<'_> {
     fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
@@ -70,35 +71,17 @@ impl Writer<'_> {
         ConstCounter::new(value).encode(metric)
     }
 
-    /// A gauge for each repository, by `namespace/name`; in embedded mode there is no namespace.
-    fn of_repositories<'v>(
+    /// A gauge for each set of labels.
+    pub(super) fn gauges<L: EncodeLabelSet>(
         &mut self,
         name: &str,
         help: &str,
-        values: impl Iterator<Item = (&'v str, f64)>,
+        values: impl IntoIterator<Item = (L, f64)>,
     ) -> fmt::Result {
         let mut metric =
             self.0.encode_descriptor(name, help, None, prometheus_client::metrics::MetricType::Gauge)?;
-        for (owner, figure) in values {
-            let (namespace, repository) = owner.split_once('/').unwrap_or(("", owner));
-            let labels = [("namespace", namespace), ("repository", repository)];
+        for (labels, figure) in values {
             ConstGauge::new(figure).encode(metric.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
-
-    /// A gauge with one label.
-    fn gauges<'v>(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &'static str,
-        values: impl Iterator<Item = (&'v str, f64)>,
-    ) -> fmt::Result {
-        let mut metric =
-            self.0.encode_descriptor(name, help, None, prometheus_client::metrics::MetricType::Gauge)?;
-        for (value, figure) in values {
-            ConstGauge::new(figure).encode(metric.encode_family(&[(label, value)])?)?;
         }
         Ok(())
     }
@@ -158,23 +141,31 @@ fn status_figures(out: &mut Writer<'_>, status: &status::Status) -> fmt::Result 
     let contacts = status
         .repositories
         .iter()
-        .filter_map(|r| Some((r.name.as_str(), r.last_contact?.as_millisecond() as f64 / 1000.0)));
+        .filter_map(|r| Some((of_repository(&r.name), r.last_contact?.as_millisecond() as f64 / 1000.0)));
     let help = "When the repository last answered";
-    out.of_repositories("git_last_contact_timestamp_seconds", help, contacts)?;
+    out.gauges("git_last_contact_timestamp_seconds", help, contacts)?;
     let ready = |ready: bool| if ready { 1.0 } else { 0.0 };
     let repositories =
-        status.repositories.iter().map(|r| (r.name.as_str(), ready(status::is_ready(&r.conditions))));
-    out.of_repositories("repository_ready", "Whether the repository is served as it asks", repositories)?;
+        status.repositories.iter().map(|r| (of_repository(&r.name), ready(status::is_ready(&r.conditions))));
+    out.gauges("repository_ready", "Whether the repository is served as it asks", repositories)?;
     let severity =
         |wanted: Severity| status.diagnostics.iter().filter(|d| d.severity == wanted).count() as f64;
-    let problems = [("error", severity(Severity::Error)), ("warning", severity(Severity::Warning))];
-    out.gauges("diagnostics", "Problems of the observed commit", "severity", problems.into_iter())?;
+    let problems = [("error", Severity::Error), ("warning", Severity::Warning)];
+    let problems = problems.map(|(name, wanted)| ([("severity", name)], severity(wanted)));
+    out.gauges("diagnostics", "Problems of the observed commit", problems)?;
     let (releases, channels) = (&status.releases, &status.channels);
+    let split = |ready: usize, all: usize| {
+        [([("state", "ready")], ready as f64), ([("state", "not_ready")], (all - ready) as f64)]
+    };
     let ready = releases.iter().filter(|r| r.is_ready()).count();
-    let split = [("ready", ready as f64), ("not_ready", (releases.len() - ready) as f64)];
-    out.gauges("releases", "Releases", "state", split.into_iter())?;
+    out.gauges("releases", "Releases", split(ready, releases.len()))?;
     let ready = channels.iter().filter(|c| c.is_ready()).count();
-    let split = [("ready", ready as f64), ("not_ready", (channels.len() - ready) as f64)];
-    out.gauges("channels", "Channels", "state", split.into_iter())?;
-    rollouts::write(&mut out.0, status)
+    out.gauges("channels", "Channels", split(ready, channels.len()))?;
+    rollouts::write(out, status)
+}
+
+/// Labels of a repository, which is called `namespace/name`; in embedded mode there is no namespace.
+fn of_repository(name: &str) -> [(&'static str, &str); 2] {
+    let (namespace, repository) = name.split_once('/').unwrap_or(("", name));
+    [("namespace", namespace), ("repository", repository)]
 }

@@ -2,16 +2,14 @@
 
 use std::fmt;
 
-use prometheus_client::{
-    encoding::{DescriptorEncoder, EncodeMetric as _},
-    metrics::{MetricType, gauge::ConstGauge},
-};
 use sluice_core::{
     cohort::ALL,
     gate::ArmNumbers,
     rollout::{Progress, Verdict},
     status::Status,
 };
+
+use super::figures::Writer;
 
 /// A line whose release is on its way.
 struct Running<'s> {
@@ -30,10 +28,8 @@ impl<'s> Running<'s> {
     }
 }
 
-type Labels<'s> = Vec<(&'static str, &'s str)>;
-
 /// Writes what is known of every rollout that is not done.
-pub(super) fn write(out: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result {
+pub(super) fn write(out: &mut Writer<'_>, status: &Status) -> fmt::Result {
     let channels = status.channels.iter().flat_map(|channel| {
         channel.lines.iter().filter_map(move |line| {
             let labels =
@@ -43,23 +39,23 @@ pub(super) fn write(out: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Re
     });
     let running: Vec<Running<'_>> = channels.collect();
     let each = |value: fn(&Progress) -> f64| {
-        running.iter().map(move |running| (running.labels.to_vec(), value(running.progress)))
+        running.iter().map(move |running| (running.labels, value(running.progress)))
     };
     let share = |progress: &Progress| f64::from(progress.weight) / f64::from(ALL);
-    family(out, "rollout_weight_ratio", "Share of the devices that is offered the release", each(share))?;
+    out.gauges("rollout_weight_ratio", "Share of the devices that is offered the release", each(share))?;
     let step = |progress: &Progress| f64::from(progress.step);
-    family(out, "rollout_step", "Step that the rollout is in, from 1", each(step))?;
+    out.gauges("rollout_step", "Step that the rollout is in, from 1", each(step))?;
     let steps = |progress: &Progress| f64::from(progress.steps);
-    family(out, "rollout_steps", "Steps of the rollout before everybody", each(steps))?;
+    out.gauges("rollout_steps", "Steps of the rollout before everybody", each(steps))?;
     let phases =
         running.iter().map(|running| (running.with([("phase", running.progress.phase.reason())]), 1.0));
-    family(out, "rollout_phase", "What the rollout does or waits for, by the reason of RolledOut", phases)?;
+    out.gauges("rollout_phase", "What the rollout does or waits for, by the reason of RolledOut", phases)?;
     let verdicts = running.iter().filter_map(|running| {
         let verdict = running.verdict()?;
         let said = [("decision", verdict.decision.name()), ("reason", verdict.reason.as_str())];
         Some((running.with(said), 1.0))
     });
-    family(out, "rollout_verdict", "What the gate says of the present weight", verdicts)?;
+    out.gauges("rollout_verdict", "What the gate says of the present weight", verdicts)?;
     let devices = running.iter().filter_map(|running| Some((running, running.verdict()?)));
     let devices = devices.flat_map(|(running, verdict)| {
         let arms = [("treatment", verdict.treatment), ("control", verdict.control)];
@@ -68,7 +64,7 @@ pub(super) fn write(out: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Re
         })
     });
     let help = "Devices that weigh in the trial of the rollout, by arm, as the last verdict counted them";
-    family(out, "rollout_devices", help, devices)
+    out.gauges("rollout_devices", help, devices)
 }
 
 /// Devices of an arm. One that failed is also among those that have shown an outcome, and each is enrolled.
@@ -81,17 +77,4 @@ fn states(numbers: ArmNumbers) -> [(&'static str, f64); 5] {
         ("unhealthy", f64::from(health)),
         ("silent", f64::from(silence)),
     ]
-}
-
-fn family<'s>(
-    out: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    values: impl Iterator<Item = (Labels<'s>, f64)>,
-) -> fmt::Result {
-    let mut metric = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (labels, value) in values {
-        ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
-    }
-    Ok(())
 }
