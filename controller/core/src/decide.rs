@@ -227,7 +227,8 @@ fn answer<'s>(
 }
 
 impl<'s> Asking<'s, '_> {
-    /// The limit that an answer stands under. Who must leave what it runs is returned at once.
+    /// The limit that an answer stands under. Who must leave what it runs is returned at once, and a probe installs
+    /// nothing, so it takes nobody's place.
     fn paced(
         &self,
         line: &'s ServedLine,
@@ -235,7 +236,7 @@ impl<'s> Asking<'s, '_> {
         answer: &Answer<'s>,
         trial: Option<&Trial<'s>>,
     ) -> Option<Paced<'s>> {
-        let per_minute = line.offers_per_minute.filter(|_| !self.at_limit)?;
+        let per_minute = line.offers_per_minute.filter(|_| !self.at_limit && !self.request.probe)?;
         let newest = match (&line.candidate, &line.stable) {
             (Some(candidate), _) => &candidate.bundle,
             (None, Some(Served::Bundle(stable))) => stable,

@@ -141,8 +141,7 @@ impl DeviceServer {
         // After the snapshot: what it offers anew is met by brakes that are as new.
         let brakes = self.views.brakes.load();
         let mut decision = decide::decide(&snapshot, &brakes, memory.as_deref(), &request, now);
-        // A probe installs nothing, and takes nobody's place.
-        if !request.probe && decision.paced.is_some_and(|paced| !paced.take(micros())) {
+        if decision.paced.is_some_and(|paced| !paced.take(micros())) {
             decision = decide::decide_at_limit(&snapshot, &brakes, memory.as_deref(), &request, now);
         }
         let reply = update::render(&decision.answer, &request, &self.settings.download_url);

@@ -91,6 +91,7 @@ struct Device {
     key: Option<&'static str>,
     emulator: bool,
     production: bool,
+    probe: bool,
     memory: Option<DeviceMemory>,
     custom_id: Option<&'static str>,
 }
@@ -108,6 +109,7 @@ fn device() -> Device {
         key: None,
         emulator: false,
         production: true,
+        probe: false,
         memory: None,
         custom_id: None,
     }
@@ -140,7 +142,7 @@ impl Device {
         let request = Request {
             app_id: self.app,
             device: DeviceKey::of(&self.id.to_string()),
-            probe: false,
+            probe: self.probe,
             client: Client::new(self.platform, PluginVersion::parse(self.plugin)),
             native,
             native_text: &text,

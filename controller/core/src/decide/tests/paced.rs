@@ -131,3 +131,15 @@ fn a_limit_does_not_change_the_ratio_of_the_arms() {
     let ratio = compared / treated;
     assert!((15..=24).contains(&ratio), "{compared} to {treated}, and 19 to 1 is right");
 }
+
+/// A probe installs nothing: it is shown what a device would be offered, and takes nobody's place.
+#[test]
+fn a_probe_takes_nobodys_place() {
+    let snapshot = rollout(ALL, json!({ "offersPerMinute": 1 }));
+    let offers = |probe| {
+        let decision = Device { probe, ..device() }.asks(&snapshot);
+        assert!(matches!(decision.answer, Answer::Update(bundle) if bundle.name == "1.5.0"));
+        decision.paced.is_some()
+    };
+    assert_eq!((offers(false), offers(true)), (true, false));
+}

@@ -57,6 +57,7 @@ fn some_device(n: &mut Numbers) -> Device {
         key: n.one_of(&[None, None, None, Some("MIIBCgKCAQEAsyjtLM18")]),
         emulator: n.below(5) == 0,
         production: n.below(5) > 0,
+        probe: false,
         memory: Some(DeviceMemory { channel, failed }),
         custom_id: n.one_of(&[None, Some("staff-ada"), Some("guest")]),
     }
