@@ -44,22 +44,25 @@ async fn tables_of(fleet: &Fleet, n: u64) -> Vec<String> {
     found
 }
 
+/// A device is offered 2.0.0 and enrols.
+fn comes(fleet: &Fleet, n: u64, now: i64, custom_id: Option<&str>) {
+    let trial = Enrolling {
+        channel: "production",
+        line: "*",
+        membership: Membership { serial: 1, level: 0, arm: Arm::Treatment },
+        candidate: "2.0.0",
+        started: now + 1,
+        prefix: Some(n),
+    };
+    let digest = bundle("2.0.0");
+    let check = check(n, now, "1.0.0", Some(("2.0.0", &digest)));
+    fleet.check_in(&CheckIn { custom_id, trial: Some(trial), ..check });
+}
+
 /// After it is erased nothing of a device is in any table, and it may come back as a new one.
 pub async fn nothing_is_left_of_an_erased_device(place: &dyn Place) {
     let (fleet, hands) = open(place).await;
-    let digest = bundle("2.0.0");
-    let comes = |n: u64| {
-        let trial = Enrolling {
-            channel: "production",
-            line: "*",
-            membership: Membership { serial: 1, level: 0, arm: Arm::Treatment },
-            candidate: "2.0.0",
-            started: hands.now() + 1,
-            prefix: Some(n),
-        };
-        let check = check(n, hands.now(), "1.0.0", Some(("2.0.0", &digest)));
-        fleet.check_in(&CheckIn { trial: Some(trial), ..check });
-    };
+    let comes = |n: u64| comes(&fleet, n, hands.now(), None);
     (0..2).for_each(comes);
     for n in 0..2 {
         let events = [event(n, "update_fail", Some("2.0.0"), None), event(n, "download_9", None, Some(7))];
@@ -165,29 +168,13 @@ pub async fn active_devices_are_counted(place: &dyn Place) {
 /// Everything about a device is handed out, and goes when it shall.
 pub async fn devices_are_exported_and_erased(place: &dyn Place) {
     let (fleet, hands) = open(place).await;
-    let digest = bundle("2.0.0");
     let rollout = RolloutId {
         app: APP.parse().expect("an app"),
         channel: "production".parse().expect("a channel"),
         line: "*".to_owned(),
         serial: 1,
     };
-    let comes = |n: u64| {
-        let trial = Enrolling {
-            channel: "production",
-            line: "*",
-            membership: Membership { serial: 1, level: 0, arm: Arm::Treatment },
-            candidate: "2.0.0",
-            started: hands.now() + 1,
-            prefix: Some(n),
-        };
-        let check = check(n, hands.now(), "1.0.0", Some(("2.0.0", &digest)));
-        fleet.check_in(&CheckIn {
-            custom_id: Some(if n < 2 { "anna" } else { "bert" }),
-            trial: Some(trial),
-            ..check
-        });
-    };
+    let comes = |n: u64| comes(&fleet, n, hands.now(), Some(if n < 2 { "anna" } else { "bert" }));
     (0..4).for_each(comes);
     for n in 0..4 {
         record(
