@@ -3,16 +3,12 @@
 use serde_json::Value;
 use sluice_repo::testing::Changes;
 
-use crate::support::{APP, Phone, Server, World, channel, index, phone, release};
+use crate::support::{APP, Phone, Server, World, channel, phone, with_version};
 
 fn shop(production: &str, more: &str) -> Changes {
     ["1.1.0", "1.2.0"]
         .iter()
-        .fold(Changes::new(), |changes, version| {
-            changes
-                .file(&format!("bundles/{version}/index.html"), index(version))
-                .file(&format!("releases/{version}.yaml"), release(version, &format!("../bundles/{version}")))
-        })
+        .fold(Changes::new(), |changes, version| with_version(changes, version))
         .file("channels/production.yaml", channel("production", production, more))
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use serde_json::{Value, json};
 use sluice_repo::testing::Changes;
 
-use crate::support::{APP, ROOT, Reply, Server, World, channel, crc32, index, phone, release, sha256};
+use crate::support::{APP, ROOT, Reply, Server, World, channel, crc32, phone, sha256, with_version};
 
 /// The plugin versions that requests were recorded of.
 const GENERATIONS: [&str; 6] = ["5.9.5", "6.14.20", "7.29.0", "8.40.8", "8.51.23", "10.0.0"];
@@ -67,11 +67,8 @@ fn replay(server: &Server, generation: &str, name: &str) -> Value {
 /// Production serves 2.0.0 and whoever joins beta 2.1.0, to native version 1.
 fn world() -> World {
     let world = World::empty();
-    let changes = ["2.0.0", "2.1.0"].iter().fold(Changes::new(), |changes, version| {
-        changes
-            .file(&format!("bundles/{version}/index.html"), index(version))
-            .file(&format!("releases/{version}.yaml"), release(version, &format!("../bundles/{version}")))
-    });
+    let changes =
+        ["2.0.0", "2.1.0"].iter().fold(Changes::new(), |changes, version| with_version(changes, version));
     let any = "  native: { upgrade: Any }\n";
     world.commit(
         changes

@@ -13,22 +13,14 @@ use std::{
 use serde_json::Value;
 use sluice_repo::testing::Changes;
 
-use crate::support::{Server, World, channel, eventually, index, phone, release, sha256, sluice, unzip};
+use crate::support::{
+    Seeded, Server, World, channel, eventually, index, phone, sha256, sluice, unzip, with_version,
+};
 
 /// Rounds of work that end with a kill.
 const ROUNDS: usize = 6;
 /// Phones that report at one time.
 const REPORTERS: usize = 3;
-
-/// Numbers that are the same in every run.
-struct Seeded(u64);
-
-impl Seeded {
-    fn below(&mut self, limit: u32) -> u32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) % u64::from(limit)) as u32
-    }
-}
 
 /// What the server promised.
 #[derive(Default)]
@@ -74,10 +66,8 @@ fn publish(world: &World, number: u32) {
     let mut seeded = Seeded(u64::from(number));
     let noise: Vec<u8> = (0..1_000_000).map(|_| seeded.below(256).to_le_bytes()[0]).collect();
     world.commit(
-        Changes::new()
-            .file(&format!("bundles/{version}/index.html"), index(&version))
+        with_version(Changes::new(), &version)
             .file(&format!("bundles/{version}/noise.bin"), noise)
-            .file(&format!("releases/{version}.yaml"), release(&version, &format!("../bundles/{version}")))
             .file("channels/production.yaml", channel("production", &version, EVERYBODY)),
     );
 }

@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 use serde_json::Value;
 use sluice_repo::testing::Changes;
 
-use crate::support::{APP, Server, World, channel, eventually, index, phone, program, release};
+use crate::support::{APP, Server, World, channel, eventually, phone, program, with_version};
 
 /// A rollout whose steps take seconds, and a gate that is content with little.
 const STEPS: &str = "  public: true\n  rollout:\n    ramp: \"Off\"\n    steps: [{ weight: 20%, soak: 2s }, { weight: 50%, soak: 2s }]\n  \
@@ -49,12 +49,6 @@ impl Drop for Fleet {
     }
 }
 
-fn with(version: &str, changes: Changes) -> Changes {
-    changes
-        .file(&format!("bundles/{version}/index.html"), index(version))
-        .file(&format!("releases/{version}.yaml"), release(version, &format!("../bundles/{version}")))
-}
-
 fn rollout(server: &Server) -> Value {
     server.status()["channels"][0]["lines"][0].clone()
 }
@@ -63,7 +57,7 @@ fn rollout(server: &Server) -> Value {
 fn a_good_release_reaches_everybody_and_a_bad_one_is_taken_back() {
     let world = World::empty();
     let everybody = "  public: true\n  rollout: { strategy: Immediate }\n";
-    let changes = ["1.1.0", "1.2.0", "1.3.0"].into_iter().fold(Changes::new(), |changes, v| with(v, changes));
+    let changes = ["1.1.0", "1.2.0", "1.3.0"].into_iter().fold(Changes::new(), with_version);
     world.commit(changes.file("channels/production.yaml", channel("production", "1.1.0", everybody)));
     let server = world.serve_with(&["--trusted-proxies", "127.0.0.0/8"]);
     phone(1).awaits(&server, "1.1.0");

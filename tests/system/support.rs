@@ -5,6 +5,7 @@
 mod files;
 mod http;
 mod phone;
+mod seeded;
 mod server;
 mod world;
 
@@ -22,8 +23,9 @@ pub use self::{
     files::{crc32, hmac_sha256, read_tree, run_unzip, sha256, unzip},
     http::{Reply, try_send},
     phone::{Phone, phone},
+    seeded::Seeded,
     server::Server,
-    world::{APP, World, channel, index, release, shop},
+    world::{APP, World, channel, index, release, shop, with_version},
 };
 
 /// The program under test.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use sluice_repo::testing::Changes;
 
-use crate::support::{APP, Phone, Server, World, channel, eventually, index, phone, release};
+use crate::support::{APP, Phone, Server, World, channel, eventually, phone, with_version};
 
 /// A rollout that waits for an hour, with a tenth in it.
 const SOAKS: &str = "  public: true\n  rollout:\n    ramp: \"Off\"\n    steps: [{ weight: 10%, soak: 1h }, { weight: 60%, soak: 2h }]\n";
@@ -16,11 +16,7 @@ const KNOWN: u32 = 120;
 /// A server whose phones run 1.1.0, and which rolls 1.2.0 out.
 fn with_rollout(world: &World) -> Server {
     let everybody = "  public: true\n  rollout: { strategy: Immediate }\n";
-    let changes = ["1.1.0", "1.2.0"].into_iter().fold(Changes::new(), |changes, version| {
-        changes
-            .file(&format!("bundles/{version}/index.html"), index(version))
-            .file(&format!("releases/{version}.yaml"), release(version, &format!("../bundles/{version}")))
-    });
+    let changes = ["1.1.0", "1.2.0"].into_iter().fold(Changes::new(), with_version);
     world.commit(changes.file("channels/production.yaml", channel("production", "1.1.0", everybody)));
     // Phones of one network are a crowd; these come from many.
     let server = world.serve_with(&["--trusted-proxies", "127.0.0.0/8"]);

@@ -66,12 +66,17 @@ pub fn shop() -> Changes {
     ["1.1.0", "1.2.0"]
         .iter()
         .fold(Changes::new(), |changes, version| {
-            changes
-                .file(&format!("bundles/{version}/index.html"), index(version))
+            with_version(changes, version)
                 .file(&format!("bundles/{version}/assets/app.js"), format!("console.log('{version}')"))
-                .file(&format!("releases/{version}.yaml"), release(version, &format!("../bundles/{version}")))
         })
         .file("channels/production.yaml", channel("production", "1.1.0", "  public: true\n"))
+}
+
+/// Adds a version: its bundle, of one page, and its Release.
+pub fn with_version(changes: Changes, version: &str) -> Changes {
+    changes
+        .file(&format!("bundles/{version}/index.html"), index(version))
+        .file(&format!("releases/{version}.yaml"), release(version, &format!("../bundles/{version}")))
 }
 
 /// A page.
