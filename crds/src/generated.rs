@@ -27,7 +27,7 @@ pub fn generated() -> Vec<(String, String)> {
 fn yaml(crd: &CustomResourceDefinition) -> String {
     let body = serde_yaml::to_string(crd).expect("a definition has only string keys");
     let body: String = body.lines().map(|line| quoted(line) + "\n").collect();
-    format!("# Generated from the Rust types by `cargo run -p sluice -- generate`. Do not edit.\n{body}")
+    format!("# Generated from the Rust types by `cargo run --bin sluice -- generate`. Do not edit.\n{body}")
 }
 
 /// Quotes an entry of a list that kubectl would read as a truth value, as YAML 1.1 does: `Off` is a choice of ours.

@@ -10,7 +10,7 @@ fn generated_files_are_current() {
         let found = std::fs::read_to_string(root.join(&path)).unwrap_or_default();
         assert!(
             found == expected,
-            "{path} is not what the types say; renew it with `cargo run -p sluice -- generate`"
+            "{path} is not what the types say; renew it with `cargo run --bin sluice -- generate`"
         );
     }
 }

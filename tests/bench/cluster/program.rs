@@ -24,8 +24,12 @@ pub const LIMIT: Duration = Duration::from_mins(15);
 const LOOK: Duration = Duration::from_millis(4);
 
 /// What the image sets.
-const IMAGE: [(&str, &str); 3] =
-    [("MALLOC_ARENA_MAX", "2"), ("MALLOC_TRIM_THRESHOLD_", "131072"), ("MALLOC_MMAP_THRESHOLD_", "131072")];
+const IMAGE: [(&str, &str); 4] = [
+    ("MALLOC_CONF", "narenas:2,dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:true"),
+    ("MALLOC_ARENA_MAX", "2"),
+    ("MALLOC_TRIM_THRESHOLD_", "131072"),
+    ("MALLOC_MMAP_THRESHOLD_", "131072"),
+];
 
 /// A running operator or gateway. It is killed when it goes out of scope.
 pub struct Program {

@@ -47,7 +47,7 @@ fn problems() -> String {
     let mut text = String::from(
         "# Problems\n\nEvery problem of a file, an object or a bundle that `sluice validate` and `sluice status` list has one of these codes. \
          The reasons of a repository's condition are those of docs/operating.md. \
-         Made from the code by `cargo run -p sluice -- generate`.\n\n| code | severity | meaning |\n| --- | --- | --- |\n",
+         Made from the code by `cargo run --bin sluice -- generate`.\n\n| code | severity | meaning |\n| --- | --- | --- |\n",
     );
     for code in Code::ALL {
         let meaning = code.explanation().split_whitespace().collect::<Vec<_>>().join(" ");
@@ -58,7 +58,7 @@ fn problems() -> String {
 
 fn command_line() -> String {
     let mut text = String::from(
-        "# Command line\n\nMade from the code by `cargo run -p sluice -- generate`.\n\nSettings of `serve` come from the flag, \
+        "# Command line\n\nMade from the code by `cargo run --bin sluice -- generate`.\n\nSettings of `serve` come from the flag, \
          else the environment variable shown beside it, else the file given by `--config`, else the default.\n\n\
          | exit code | meaning |\n| --- | --- |\n| 0 | it worked; `validate` found nothing |\n\
          | 1 | `validate` found problems; a request was refused |\n\

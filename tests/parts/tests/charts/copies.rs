@@ -26,7 +26,7 @@ fn the_definitions_are_those_that_are_generated() {
                 (read(&format!("{folder}/{name}")), read(&format!("crds/generated/{name}")));
             assert!(
                 copy == original,
-                "{folder}/{name} is not crds/generated/{name}; renew it with `cargo run -p sluice -- generate`"
+                "{folder}/{name} is not crds/generated/{name}; renew it with `cargo run --bin sluice -- generate`"
             );
         }
     }
