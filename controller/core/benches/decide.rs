@@ -127,6 +127,7 @@ fn brakes() -> Brakes {
             why: "it breaks".into(),
             at: jiff::Timestamp::UNIX_EPOCH,
             evidence: None,
+            rollback: false,
         });
     }
     Brakes::compile(&index, &Brakes::none())

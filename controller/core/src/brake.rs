@@ -149,6 +149,9 @@ pub struct Brake {
     /// What it rests on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<serde_json::Value>,
+    /// Whether Git is told, too: the commit that brought the bundle is taken back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rollback: bool,
 }
 
 impl Brake {

@@ -25,6 +25,7 @@ pub mod record;
 pub mod release;
 pub mod request;
 pub mod resolve;
+pub mod rollback;
 pub mod rollout;
 pub mod snapshot;
 pub mod status;

@@ -44,6 +44,8 @@ pub(crate) struct Subject {
     policy: Policy,
     /// Whether bad evidence brakes.
     brakes: bool,
+    /// Whether Git is told of the brake.
+    rollback: bool,
     devices: Devices,
     lifted: Vec<String>,
 }
@@ -301,7 +303,7 @@ impl Subject {
         sentence: &str,
         evidence: Option<serde_json::Value>,
     ) {
-        let Self { tried: Tried { id, release, digest, .. }, devices, lifted, .. } = self;
+        let Self { tried: Tried { id, release, digest, .. }, devices, rollback, lifted, .. } = self;
         let brakes = watch.brakes().load();
         let acting = brakes.of(id.app.as_str()).and_then(|app| app.on(digest, id.channel.as_str(), lifted));
         if acting.is_some_and(|acting| acting.stops()) {
@@ -317,6 +319,7 @@ impl Subject {
             why: format!("{reason}: {sentence}"),
             at: Timestamp::now(),
             evidence,
+            rollback: *rollback,
             lifted: lifted.clone(),
         };
         if let Err(error) = watch.brake(wanted).await {
@@ -353,6 +356,7 @@ fn subject(id: RolloutId, line: &LineRecord, channel: &Channel) -> Option<Subjec
         tried: tried(id, line)?,
         policy: policy(gate.statistics),
         brakes: gate.on_bad != OnBad::Notify,
+        rollback: gate.on_bad == OnBad::Rollback,
         devices: gate.devices,
         lifted: channel.allow_held.iter().cloned().collect(),
     })

@@ -17,6 +17,7 @@ mod document;
 mod freezes;
 mod input;
 pub mod limits;
+mod point;
 mod release;
 mod scalar;
 mod shape;
@@ -27,6 +28,7 @@ mod values;
 mod walk;
 
 pub use freezes::{InvalidFreeze, freezes};
+pub use point::{PointError, point};
 pub use unread::Unread;
 
 /// What one file declares.

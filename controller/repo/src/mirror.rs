@@ -5,6 +5,7 @@
 
 mod history;
 mod paths;
+mod restore;
 pub(crate) mod tree;
 
 use std::{path::PathBuf, sync::Arc};
@@ -14,6 +15,7 @@ use git2::{ErrorCode, ObjectType, Oid, Repository};
 pub use self::{
     history::{CommitInfo, Messages},
     paths::PathFilter,
+    restore::NotExact,
     tree::{Cache, Change, Entry, Finder, Kind},
 };
 use crate::{
@@ -136,6 +138,10 @@ impl Reader {
             }
             Err(error) => Err(failed(&error)),
         }
+    }
+
+    pub(crate) fn path(&self) -> &std::path::Path {
+        &self.path
     }
 
     pub(crate) fn git(&self) -> &Repository {

@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     error::RepoError,
-    worker::{Reply, Request, Session, Synced},
+    worker::{Done, Reply, Request, Session},
 };
 
 /// How workers are started.
@@ -58,7 +58,7 @@ impl Slot {
 
     /// Asks the worker. When the answer does not come before the deadline, or the future is dropped, the worker is
     /// killed; the next question starts another one.
-    pub(crate) async fn ask(&self, request: Request, deadline: Duration) -> Result<Synced, RepoError> {
+    pub(crate) async fn ask(&self, request: Request, deadline: Duration) -> Result<Done, RepoError> {
         let timeout = RepoError::Timeout { url: request.shown.clone(), seconds: deadline.as_secs() };
         match &self.launch {
             Launch::InProcess => match tokio::time::timeout(deadline, self.ask_thread(request)).await {
@@ -97,7 +97,7 @@ impl Slot {
         }
     }
 
-    async fn ask_thread(&self, request: Request) -> Result<Synced, RepoError> {
+    async fn ask_thread(&self, request: Request) -> Result<Done, RepoError> {
         let session = Arc::clone(&self.session);
         let failed = |detail: &str| RepoError::Worker { detail: detail.to_owned() };
         tokio::task::spawn_blocking(move || match session.try_lock() {
@@ -138,7 +138,7 @@ impl Worker {
     }
 
     /// The outer error means that the worker is of no more use.
-    async fn ask(&mut self, mut request: Request) -> Result<Result<Synced, RepoError>, RepoError> {
+    async fn ask(&mut self, mut request: Request) -> Result<Result<Done, RepoError>, RepoError> {
         let failed = |detail: String| RepoError::Worker { detail };
         self.next += 1;
         request.id = self.next;

@@ -15,9 +15,10 @@ use crate::{
     ids::CommitId,
     mirror::{Cache, Mirror},
     process::{Launch, Slot},
+    push::{Push, Pushed},
     reference::Reference,
     url::RepositoryUrl,
-    worker::{Relation, Request, Synced},
+    worker::{Done, Relation, Request, Synced},
 };
 
 /// Most bytes that one fetch may bring, unless told otherwise.
@@ -189,10 +190,24 @@ impl Source {
         self.look(true).await
     }
 
-    async fn look(&self, rebuild: bool) -> Result<Poll, RepoError> {
+    /// Pushes one commit to one branch of the server, never by force. The mirror learns of it at the next
+    /// [`Source::poll`].
+    pub async fn push(&self, push: Push) -> Pushed {
+        let request = Request { push: Some(push), ..self.request(None, false) };
+        match self.shared.slot.ask(request, self.settings.deadline).await {
+            Ok(Done::Pushed(pushed)) => pushed,
+            Ok(Done::Synced(_)) => Pushed::Unknown("the Git worker answered another question".to_owned()),
+            // Killed in the middle, or dead: the server may have it.
+            Err(error @ (RepoError::Timeout { .. } | RepoError::Worker { .. })) => {
+                Pushed::Unknown(error.to_string())
+            }
+            Err(error) => Pushed::NotSent(error),
+        }
+    }
+
+    fn request(&self, previous: Option<CommitId>, rebuild: bool) -> Request {
         let settings = &self.settings;
-        let previous = *lock(&self.last);
-        let request = Request {
+        Request {
             id: 0,
             mirror: self.shared.path.clone(),
             home: self.shared.home.clone(),
@@ -204,10 +219,19 @@ impl Source {
             limit: settings.limit,
             repack_at: self.repack_at,
             rebuild,
-        };
-        let found = self.shared.slot.ask(request, settings.deadline).await;
+            push: None,
+        }
+    }
+
+    async fn look(&self, rebuild: bool) -> Result<Poll, RepoError> {
+        let settings = &self.settings;
+        let previous = *lock(&self.last);
+        let found = self.shared.slot.ask(self.request(previous, rebuild), settings.deadline).await;
         let Synced { commit, relation, fetched } = match found {
-            Ok(synced) => synced,
+            Ok(Done::Synced(synced)) => synced,
+            Ok(Done::Pushed(_)) => {
+                return Err(RepoError::Worker { detail: "answered another question".to_owned() });
+            }
             Err(error) => {
                 tracing::debug!(repository = %settings.url, reason = error.reason(), %error, "poll failed");
                 return Err(error);

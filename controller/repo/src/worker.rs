@@ -4,6 +4,7 @@
 //! killed at any moment; the next one cleans up what was left behind.
 
 mod classify;
+mod push;
 mod remote;
 mod store;
 
@@ -17,9 +18,15 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{access::WireAccess, error::RepoError, ids::CommitId, reference::Reference};
+use crate::{
+    access::WireAccess,
+    error::RepoError,
+    ids::CommitId,
+    push::{Push, Pushed},
+    reference::Reference,
+};
 
-/// What the worker is asked to do: bring the mirror up to date.
+/// What the worker is asked to do: bring the mirror up to date, or push from it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
     pub(crate) id: u64,
@@ -40,13 +47,24 @@ pub(crate) struct Request {
     pub(crate) repack_at: usize,
     /// Throw the mirror away first.
     pub(crate) rebuild: bool,
+    /// Push this, and leave the mirror as it is.
+    pub(crate) push: Option<Push>,
 }
 
 /// The answer to one request.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Reply {
     pub(crate) id: u64,
-    pub(crate) outcome: Result<Synced, RepoError>,
+    pub(crate) outcome: Result<Done, RepoError>,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Done {
+    /// The mirror is up to date.
+    Synced(Synced),
+    /// A push was tried.
+    Pushed(Pushed),
 }
 
 /// A mirror that is up to date.
@@ -132,8 +150,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Brings the mirror up to date; a damaged one is made again, once.
-    pub(crate) fn handle(&mut self, mut request: Request) -> Result<Synced, RepoError> {
+    /// Does what is asked. A damaged mirror is made again, once.
+    pub(crate) fn handle(&mut self, mut request: Request) -> Result<Done, RepoError> {
         let outcome = self.attempt(&request).or_else(|error| match error {
             RepoError::Corrupt { .. } if !request.rebuild => {
                 request.rebuild = true;
@@ -144,7 +162,7 @@ impl Session {
         outcome.map_err(|error| classify::scrub(error, &request.access))
     }
 
-    fn attempt(&mut self, request: &Request) -> Result<Synced, RepoError> {
+    fn attempt(&mut self, request: &Request) -> Result<Done, RepoError> {
         self.trust(request)?;
         if request.rebuild {
             store::remove(&request.mirror)?;
@@ -152,11 +170,14 @@ impl Session {
         }
         let repository = store::open(&request.mirror, &request.shown, !self.checked)?;
         self.checked = true;
+        if let Some(push) = &request.push {
+            return push::push(&repository, request, push).map(Done::Pushed);
+        }
         let synced = remote::sync(repository, request)?;
         if synced.fetched {
             store::repack(&request.mirror, &request.shown, request.repack_at)?;
         }
-        Ok(synced)
+        Ok(Done::Synced(synced))
     }
 
     /// Certificates can only be added to a process, so a change of them is a new process.

@@ -33,6 +33,8 @@ pub enum Behaviour {
     Html,
     /// Sends half of each answer and hangs up.
     Cut,
+    /// Takes what is pushed, and hangs up before it says so.
+    DropAnswers,
     /// Redirects to the same path of this base address.
     Redirect(String),
 }
@@ -175,7 +177,11 @@ impl State {
             Behaviour::Redirect(base) => {
                 return answer(&stream, 302, &format!("Location: {base}{}\r\n", request.seen.path), b"");
             }
-            Behaviour::Normal | Behaviour::HangInPack | Behaviour::Drip(_) | Behaviour::Cut => {}
+            Behaviour::Normal
+            | Behaviour::HangInPack
+            | Behaviour::Drip(_)
+            | Behaviour::Cut
+            | Behaviour::DropAnswers => {}
         }
         if !self.admits(&request.seen) {
             return answer(&stream, 401, "WWW-Authenticate: Basic realm=\"git\"\r\n", b"");
@@ -185,6 +191,7 @@ impl State {
         let pack = request.seen.method == "POST";
         match behaviour {
             Behaviour::Cut => (&stream).write_all(&whole[..whole.len() / 2]),
+            Behaviour::DropAnswers if pack => Ok(()),
             Behaviour::HangInPack if pack => {
                 (&stream).write_all(&whole[..whole.len() / 2])?;
                 self.held.lock().unwrap().push(stream);

@@ -147,6 +147,25 @@ impl Upstream {
         self.open().find_reference(&format!("refs/heads/{branch}")).unwrap().delete().unwrap();
     }
 
+    /// The tip of a branch.
+    pub fn tip(&self, branch: &str) -> Option<CommitId> {
+        self.open().refname_to_id(&format!("refs/heads/{branch}")).ok().map(CommitId::from_git)
+    }
+
+    /// Lets everybody push over HTTP.
+    pub fn take_pushes(&self) {
+        self.open().config().unwrap().set_bool("http.receivepack", true).unwrap();
+    }
+
+    /// Runs a shell script before a push is taken; one that fails refuses it.
+    pub fn pre_receive(&self, script: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = self.path().join("hooks/pre-receive");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
     /// Sets a lightweight tag.
     pub fn tag(&self, name: &str, commit: CommitId) {
         self.open().reference(&format!("refs/tags/{name}"), commit.git(), true, "test").unwrap();

@@ -110,7 +110,7 @@ pub(super) fn scrub(mut error: RepoError, access: &WireAccess) -> RepoError {
 }
 
 /// A server's text on one line, without control characters and of bounded length.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(MAX_DETAIL)

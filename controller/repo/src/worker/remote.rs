@@ -158,7 +158,7 @@ fn descends(repository: &Repository, new: Oid, old: Oid) -> Result<bool, git2::E
     }
 }
 
-fn proxy(request: &Request) -> ProxyOptions<'_> {
+pub(super) fn proxy(request: &Request) -> ProxyOptions<'_> {
     let mut options = ProxyOptions::new();
     match &request.access.proxy {
         WireProxy::None => {}
@@ -172,7 +172,7 @@ fn proxy(request: &Request) -> ProxyOptions<'_> {
     options
 }
 
-fn callbacks<'a>(request: &'a Request, seen: &Rc<RefCell<Seen>>) -> RemoteCallbacks<'a> {
+pub(super) fn callbacks<'a>(request: &'a Request, seen: &Rc<RefCell<Seen>>) -> RemoteCallbacks<'a> {
     let mut callbacks = RemoteCallbacks::new();
     let mut given: BTreeSet<u32> = BTreeSet::new();
     callbacks.credentials(move |url, user, allowed| {
@@ -246,7 +246,7 @@ fn refuse(text: &str) -> git2::Error {
 }
 
 /// Puts the known hosts where the SSH library looks for them: from there it also learns which kind of key to ask for.
-fn write_known_hosts(request: &Request) -> io::Result<()> {
+pub(super) fn write_known_hosts(request: &Request) -> io::Result<()> {
     let Some(text) = &request.access.known_hosts else { return Ok(()) };
     let folder = request.home.join(".ssh");
     let file = folder.join("known_hosts");

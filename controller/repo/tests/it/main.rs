@@ -3,8 +3,10 @@
 
 mod http;
 mod local;
+mod push;
 mod reading;
 mod recovery;
+mod restore;
 mod ssh;
 
 use std::{path::Path, time::Duration};

@@ -157,7 +157,7 @@ async fn directly(
     let aim = aim(&snapshot, &known, &wanted)?;
     let never = format!("no bundle of {} was ever published as {}", aim.app, aim.release);
     let by = if by.is_empty() { "somebody with the store's credentials" } else { by };
-    let braked = watch.stop(aim, by, reason, Timestamp::now()).await?.context(never)?;
+    let braked = watch.stop(aim, by, reason, Timestamp::now(), false).await?.context(never)?;
     Ok(json!(BrakeView::of(&braked.brake, Vec::new(), Some(braked.fresh))))
 }
 

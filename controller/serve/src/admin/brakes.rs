@@ -155,7 +155,7 @@ async fn brake(
     }
     let never = format!("no bundle of {} was ever published as {}", aim.app, aim.release);
     let by = by(who, request.by.trim());
-    let braked = watch.stop(aim, &by, &request.reason, Timestamp::now()).await.map_err(away)?;
+    let braked = watch.stop(aim, &by, &request.reason, Timestamp::now(), false).await.map_err(away)?;
     let braked = braked.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "no_release", never))?;
     Ok(view(views, &braked.brake, Some(braked.fresh)))
 }

@@ -44,6 +44,8 @@ pub struct NewBrake {
     pub at: Timestamp,
     /// What it rests on.
     pub evidence: Option<serde_json::Value>,
+    /// Whether Git is told, too.
+    pub rollback: bool,
     /// Ids that Git lifts in that scope: with one of them the bundle would go on being offered.
     pub lifted: Vec<String>,
 }
@@ -61,13 +63,13 @@ pub struct Braked {
 
 impl NewBrake {
     fn into_brake(self) -> Brake {
-        let Self { app, digest, release, scope, devices, by, why, at, evidence, lifted } = self;
+        let Self { app, digest, release, scope, devices, by, why, at, evidence, rollback, lifted } = self;
         let id = (0..=u32::MAX)
             .map(|nth| BrakeId::derive(&app, &digest, &scope, devices, nth))
             .find(|id| lifted.iter().all(|lifted| lifted != id.as_str()))
             .expect("there are more numbers than lifted brakes");
         let (by, why) = (short_text(&by), short_text(&why));
-        Brake { id, app, digest, release, scope, devices, by, why, at, evidence }
+        Brake { id, app, digest, release, scope, devices, by, why, at, evidence, rollback }
     }
 }
 

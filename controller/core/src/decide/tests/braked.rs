@@ -27,6 +27,7 @@ pub(super) fn brakes(of: &[(&str, Scope, Devices)]) -> Brakes {
             why: "9 of 10 devices failed to start it".into(),
             at: Timestamp::UNIX_EPOCH,
             evidence: None,
+            rollback: false,
         });
     }
     Brakes::compile(&index, &Brakes::none())

@@ -122,13 +122,15 @@ impl BrakeWatch {
         Ok(braked)
     }
 
-    /// Stops what somebody aims at; nothing when no bundle was ever published as the version that is meant.
+    /// Stops what somebody aims at, and with `rollback` has Git told, too; nothing when no bundle was ever published as the
+    /// version that is meant.
     pub async fn stop(
         &self,
         aim: Aim,
         by: &str,
         why: &str,
         at: Timestamp,
+        rollback: bool,
     ) -> Result<Option<Braked>, ControlError> {
         let Aim { app, digest, release, scope, devices, lifted } = aim;
         let digest = match digest {
@@ -137,7 +139,9 @@ impl BrakeWatch {
         };
         let Some(digest) = digest else { return Ok(None) };
         let (release, by, why) = (Some(release), by.to_owned(), why.to_owned());
-        let wanted = NewBrake { app, digest, release, scope, devices, by, why, at, evidence: None, lifted };
+        let evidence = None;
+        let wanted =
+            NewBrake { app, digest, release, scope, devices, by, why, at, evidence, rollback, lifted };
         self.brake(wanted).await.map(Some)
     }
 

@@ -18,6 +18,7 @@ fn wanted(app_id: &str, bundle: &str) -> NewBrake {
         why: "it\nbreaks".into(),
         at: at(0),
         evidence: Some(json!({ "failed": 9 })),
+        rollback: false,
         lifted: Vec::new(),
     }
 }

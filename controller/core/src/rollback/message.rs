@@ -1,0 +1,66 @@
+//! The message of the commit, and finding it again.
+
+use super::{Mode, Planned, Rollback};
+use crate::channel::Target;
+
+/// The trailer that carries the id of a rollback.
+pub const TRAILER: &str = "Rollback-Id";
+/// Characters of the reason in the subject.
+const SHORT: usize = 60;
+
+/// What the message of a commit is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// The rollback.
+    pub rollback: &'a Rollback,
+    /// The commit that brought the bad release.
+    pub introduced_by: &'a str,
+    /// What the commit does.
+    pub mode: Mode,
+    /// What the channel refers to with it.
+    pub restores: &'a Target,
+}
+
+impl<'a> Message<'a> {
+    /// The message of what was planned.
+    pub fn new(rollback: &'a Rollback, planned: &'a Planned) -> Self {
+        let Planned { introduced_by, mode, restores, .. } = planned;
+        Self { rollback, introduced_by, mode: *mode, restores }
+    }
+
+    /// The text. It does not begin with `revert`, which release bots answer with a new version.
+    pub fn text(&self) -> String {
+        let Self { rollback, introduced_by, mode, restores } = self;
+        let Rollback { id, app, channel, digest, cause, by, why, .. } = rollback;
+        let what = rollback.what();
+        let body = match mode {
+            Mode::Revert => format!("This reverts commit {introduced_by}."),
+            Mode::Restore => format!(
+                "Commit {introduced_by} brought {what} to the channel. The channel refers to {restores} again; what\n\
+                 else that commit changed stays."
+            ),
+        };
+        let why = one_line(why);
+        let short: String = why.chars().take(SHORT).collect();
+        let dots = if short.len() < why.len() { "…" } else { "" };
+        format!(
+            "Roll back {channel} to {restores}: {short}{dots}\n\n{why}\n\n{body}\n\n\
+             The bundle of {what} stays held on {channel}, under any version. To release it again, lift that in the spec of\n\
+             the channel:\n\n    allowHeld: [{id}]\n\n\
+             {TRAILER}: {id}\nReverts: {introduced_by}\nChannel: {app}/{channel}\nRelease: {what}\n\
+             Bundle-Digest: sha256:{digest}\nRestores: {restores}\nRollback-Mode: {mode}\nReason: {cause:?}\n\
+             Requested-By: {by}\n",
+            mode = mode.name(),
+            by = one_line(by),
+        )
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether the trailers of a commit name a rollback.
+pub fn mentions<'t>(trailers: impl IntoIterator<Item = (&'t str, &'t str)>, id: &str) -> bool {
+    trailers.into_iter().any(|(key, value)| key.eq_ignore_ascii_case(TRAILER) && value == id)
+}
