@@ -167,7 +167,7 @@ async fn kubectl_sluice_reaches_the_operator_by_port_forward() {
     bindings.delete(&name, &DeleteParams::default()).await.unwrap();
     let refused = until(LIMIT, "the right is gone", async || {
         let (code, text) = run(&["status"]);
-        if code == Some(2) { Ok(text) } else { Err(text) }
+        if code == Some(1) { Ok(text) } else { Err(text) }
     })
     .await;
     assert!(refused.contains("403") && refused.contains("sluice-reader may not read"), "{refused}");

@@ -50,16 +50,16 @@ fn a_brake_token_stops_its_app_and_does_nothing_else() {
             ["--reason", "error rate", "--by", "job 7", "--admin-url", url.trim(), "--token-file", &path];
         sluice(["brake"].iter().chain(more).chain(&way).copied())
     };
-    let refused = stop(theirs, &["production", "--app", APP]).exits(2);
+    let refused = stop(theirs, &["production", "--app", APP]).exits(1);
     assert!(
         refused.err.contains("403") && refused.err.contains("com.example.bank, and nothing else"),
         "{refused:?}"
     );
-    stop("a-secret-of-the-pipelinf", &["production", "--app", APP]).exits(2);
+    stop("a-secret-of-the-pipelinf", &["production", "--app", APP]).exits(1);
     let path = file("token", ours);
     for read in [&["status"][..], &["brake", "list"], &["decisions", "--app", APP]] {
         let refused =
-            sluice(read.iter().chain(&["--admin-url", url.trim(), "--token-file", &path]).copied()).exits(2);
+            sluice(read.iter().chain(&["--admin-url", url.trim(), "--token-file", &path]).copied()).exits(1);
         assert!(refused.err.contains("403"), "{read:?} {refused:?}");
     }
     assert_eq!(fresh.asks(&server)["version"], "1.1.0");

@@ -45,8 +45,10 @@ fn a_server_that_is_not_there_is_named() {
     let server = world.serve();
     let wrong = world.file("wrong-token");
     fs::write(&wrong, "0".repeat(64)).unwrap();
-    let ran = server.ask("status", &["--token-file", wrong.to_str().unwrap()]);
-    assert!(ran.code != Some(0) && ran.err.contains("401"), "{ran:?}");
+    let ran = server.ask("status", &["--token-file", wrong.to_str().unwrap()]).exits(1);
+    assert!(ran.err.contains("401"), "{ran:?}");
+    let ran = server.ask("wait", &["prodution"]).exits(1);
+    assert!(ran.err.contains("there is no channel `prodution`"), "{ran:?}");
     assert!(server.stop().success());
     let data = world.data();
     let ran = sluice(["status", "--data", data.to_str().unwrap()]).exits(2);

@@ -78,13 +78,13 @@ fn support_puts_a_device_on_a_channel_for_a_while() {
         let all = [&["--device", &id, "--reason", "cannot log in", "--by", "sam"], more].concat();
         device(&server, "override", &all)
     };
-    for (more, word) in [
-        (["--channel", "nowhere", "--until", "1h"], "no channel nowhere"),
-        (["--channel", "staff", "--until", "2000-01-01T00:00:00Z"], "90 days"),
-        (["--channel", "staff", "--until", "2400h"], "90 days"),
-        (["--channel", "staff", "--until", "soon"], "--until"),
+    for (more, code, word) in [
+        (["--channel", "nowhere", "--until", "1h"], 1, "no channel nowhere"),
+        (["--channel", "staff", "--until", "2000-01-01T00:00:00Z"], 1, "90 days"),
+        (["--channel", "staff", "--until", "2400h"], 1, "90 days"),
+        (["--channel", "staff", "--until", "soon"], 2, "--until"),
     ] {
-        let ran = put(&more).exits(2);
+        let ran = put(&more).exits(code);
         assert!(ran.err.contains(word), "{ran:?}");
     }
     put(&["--channel", "staff", "--until", "24h"]).exits(0);

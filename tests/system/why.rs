@@ -186,7 +186,7 @@ fn the_log_tells_it(server: &Server) {
     assert!(said.contains("Started: 1.2.0 is rolled out on production, to 10 % first"), "{said}");
     assert!(said.contains("Braked: 1.2.0 is braked on production"), "{said}");
     assert_eq!(log(&["--channel", "beta"]).exits(0).out, "");
-    let none = server.ask("decisions", &["--app", "com.example.typo", "--verify"]).exits(2).err;
+    let none = server.ask("decisions", &["--app", "com.example.typo", "--verify"]).exits(1).err;
     assert!(none.contains("nothing was ever published for com.example.typo"), "{none}");
     let lines = log(&["--output", "json"]).exits(0).out;
     let pages: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

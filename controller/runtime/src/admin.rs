@@ -1,8 +1,8 @@
 //! Talking to the admin address of a running server: on this machine, at a URL, or in a cluster.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fmt, fs, path::Path, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use http::{Method, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 use sluice_kube::tunnel::Place;
@@ -16,6 +16,18 @@ use crate::{
 pub(crate) const TOKEN_FILE: &str = "admin-token";
 /// Name of the file with the admin address under the data directory.
 pub(crate) const URL_FILE: &str = "admin-url";
+
+/// What was asked for is refused, or there is no such thing; the program ends with [`crate::exit::FAILED`].
+#[derive(Debug)]
+pub(crate) struct Refused(pub(crate) String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// A running server's admin API.
 pub(crate) enum Admin {
@@ -100,7 +112,7 @@ impl Admin {
                 .ok()
                 .and_then(|v| Some(v.get("message")?.as_str()?.to_owned()))
                 .unwrap_or(text);
-            bail!("the server answers {status}: {message}");
+            return Err(Refused(format!("the server answers {status}: {message}")).into());
         }
         serde_json::from_str(&text).context("the server's answer is not what this version expects")
     }

@@ -53,7 +53,8 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Standard error may be closed; there is nobody left to tell.
             let _ = writeln!(std::io::stderr(), "error: {}", chain(&error));
-            ExitCode::from(exit::COULD_NOT)
+            let refused = error.is::<admin::Refused>();
+            ExitCode::from(if refused { exit::FAILED } else { exit::COULD_NOT })
         }
     }
 }

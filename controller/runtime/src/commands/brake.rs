@@ -16,7 +16,7 @@ use sluice_store::{
 };
 
 use crate::{
-    admin::Admin,
+    admin::{Admin, Refused},
     args::{AdminArgs, StatusOutput},
     commands::{block_on, print},
     exit,
@@ -154,10 +154,10 @@ async fn directly(
         release: args.release.as_deref(),
         devices,
     };
-    let aim = aim(&snapshot, &known, &wanted)?;
+    let aim = aim(&snapshot, &known, &wanted).map_err(|error| Refused(error.to_string()))?;
     let never = format!("no bundle of {} was ever published as {}", aim.app, aim.release);
     let by = if by.is_empty() { "somebody with the store's credentials" } else { by };
-    let braked = watch.stop(aim, by, reason, Timestamp::now(), false).await?.context(never)?;
+    let braked = watch.stop(aim, by, reason, Timestamp::now(), false).await?.ok_or(Refused(never))?;
     Ok(json!(BrakeView::of(&braked.brake, Vec::new(), Some(braked.fresh))))
 }
 

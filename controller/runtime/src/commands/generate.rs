@@ -61,7 +61,7 @@ fn command_line() -> String {
         "# Command line\n\nMade from the code by `cargo run --bin sluice -- generate`.\n\nSettings of `serve` come from the flag, \
          else the environment variable shown beside it, else the file given by `--config`, else the default.\n\n\
          | exit code | meaning |\n| --- | --- |\n| 0 | it worked; `validate` found nothing |\n\
-         | 1 | `validate` found problems; a request was refused |\n\
+         | 1 | `validate` found problems; a request was refused, or there is nothing of that name |\n\
          | 2 | it could not be tried: wrong arguments or settings, or something it needs is missing |\n",
     );
     let mut command = Cli::command();

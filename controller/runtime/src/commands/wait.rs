@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
 use sluice_core::{
     rollout::Phase,
     status::{ChannelStatus, Status},
 };
 
 use crate::{
-    admin::Admin,
+    admin::{Admin, Refused},
     args::{WaitArgs, WaitFor},
     commands::{block_on, print},
     config, exit,
@@ -56,7 +55,7 @@ fn is_unread(status: &Status) -> bool {
 }
 
 /// The channel of this name: as devices use it, of its object, or `<app>/<channel>`.
-fn find<'a>(status: &'a Status, name: &str) -> anyhow::Result<&'a ChannelStatus> {
+fn find<'a>(status: &'a Status, name: &str) -> Result<&'a ChannelStatus, Refused> {
     let is = |channel: &&ChannelStatus| {
         channel.channel.as_str() == name
             || channel.name == name
@@ -65,9 +64,12 @@ fn find<'a>(status: &'a Status, name: &str) -> anyhow::Result<&'a ChannelStatus>
                 .is_some_and(|(app, own)| (channel.app.as_str(), channel.channel.as_str()) == (app, own))
     };
     let mut found = status.channels.iter().map(AsRef::as_ref).filter(is);
-    let channel = found.next().with_context(|| format!("there is no channel `{name}`"))?;
+    let channel = found.next().ok_or_else(|| Refused(format!("there is no channel `{name}`")))?;
     if let Some(other) = found.next() {
-        bail!("several channels are called `{name}`; say {}/{name} or {}/{name}", channel.app, other.app);
+        return Err(Refused(format!(
+            "several channels are called `{name}`; say {}/{name} or {}/{name}",
+            channel.app, other.app
+        )));
     }
     Ok(channel)
 }
