@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{APP, World, sluice};
+use crate::support::{APP, World, phone, sluice};
 
 #[test]
 fn a_fleet_updates_and_leaves_what_does_not_start() {
@@ -80,4 +80,23 @@ fn mistakes_are_named() {
         "1s",
     ]);
     assert!(ran.code == Some(1) && ran.out.contains("0 checks answered"), "{ran:?}");
+}
+
+#[test]
+fn an_app_that_the_server_does_not_have_is_said() {
+    let world = World::shop();
+    let server = world.serve();
+    phone(1).awaits(&server, "1.1.0");
+    let url = server.url();
+    let brief = ["--server", &url, "--phones", "20", "--warm-up", "1s", "--for", "2s"];
+    let ran = sluice(["simulate", "--app", "com.example.shp"].iter().chain(&brief)).exits(1);
+    assert!(ran.out.contains("the server has no app `com.example.shp`, or no public channel of it"), "{ran:?}");
+    // Who may ask the server knows it before.
+    let ran = server.ask("simulate", &[&["--app", "com.example.shp"], &brief[..]].concat()).exits(1);
+    assert!(ran.err.contains("no app `com.example.shp`; known: com.example.shop"), "{ran:?}");
+    let channel = ["--app", APP, "--channel", "prodution"];
+    let ran = server.ask("simulate", &[&channel, &brief[..]].concat()).exits(1);
+    assert!(ran.err.contains("known: production; did you mean `production`?"), "{ran:?}");
+    let ran = server.ask("simulate", &[&["--app", APP, "--bundle", "1.9.0:launch=9%"], &brief[..]].concat());
+    assert!(ran.exits(0).out.contains("1.9.0 was never offered"));
 }

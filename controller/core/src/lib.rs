@@ -29,4 +29,5 @@ pub mod rollback;
 pub mod rollout;
 pub mod snapshot;
 pub mod status;
+pub mod suggest;
 pub mod trial;

@@ -4,12 +4,12 @@ use serde_json::Value as Json;
 use sluice_core::{
     diagnostic::{Code, Diagnostic, Severity},
     inventory::{Located, Object},
+    suggest::closest,
 };
 
 use crate::{
     channel, release,
     shape::shapes,
-    suggest::closest,
     tree::{Flaw, Node, Tree, Value},
     walk::Walk,
 };

@@ -21,7 +21,6 @@ mod point;
 mod release;
 mod scalar;
 mod shape;
-mod suggest;
 mod tree;
 mod unread;
 mod values;

@@ -227,7 +227,7 @@ pub(crate) fn time_zone(text: &str) -> Result<(), Reason> {
         return Ok(());
     }
     let names: Vec<String> = zones.available().map(|name| name.to_string()).collect();
-    let hint = crate::suggest::closest(text, names.iter().map(String::as_str))
+    let hint = sluice_core::suggest::closest(text, names.iter().map(String::as_str))
         .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
     Err(invalid(format!(
         "`{text}` is not a time zone: expected a name such as `Europe/Paris` or `UTC`{hint}"

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
-use sluice_core::diagnostic::{Code, Diagnostic, Location, Position};
+use sluice_core::{
+    diagnostic::{Code, Diagnostic, Location, Position},
+    suggest::closest,
+};
 
 use crate::{
     limits,
     scalar::{Plain, plain},
     shape::{Object, Shape, Text},
-    suggest::closest,
     tree::{Entry, Mark, Node, Value},
 };
 

@@ -156,7 +156,8 @@ impl World {
 
     async fn answered(&self, phone: &Mutex<Phone>, body: &Value, took: Duration, changes: &mut Vec<Change>) {
         let offered = lock(phone).answered(body);
-        self.tally.answered(took, offered.map(|(version, _)| version));
+        let without_channel = body["error"] == "no_channel";
+        self.tally.answered(took, offered.map(|(version, _)| version), without_channel);
         let Some((version, url)) = offered else { return };
         let really = rand::random::<f64>() < self.settings.downloads;
         if really {

@@ -49,6 +49,9 @@ pub struct Said {
 pub struct Totals {
     /// Update checks that were answered.
     pub checks: u64,
+    /// Those of them whose answer was that there is no channel for them.
+    #[serde(default)]
+    pub without_channel: u64,
     /// Update checks that were not.
     pub unanswered: u64,
     /// Requests with events that were taken.
@@ -117,9 +120,10 @@ impl Tally {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn answered(&self, took: Duration, offered: Option<&str>) {
+    pub(crate) fn answered(&self, took: Duration, offered: Option<&str>, without_channel: bool) {
         self.note(|totals| {
             totals.checks += 1;
+            totals.without_channel += u64::from(without_channel);
             totals.slowest = totals.slowest.max(took.as_secs_f64() * 1_000.0);
             if let Some(version) = offered {
                 *totals.offered.entry(version.to_owned()).or_default() += 1;

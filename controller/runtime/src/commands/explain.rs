@@ -81,6 +81,9 @@ fn text(answer: &Value) -> String {
     if let Some(summary) = answer.get("summary") {
         text.push_str(&format!("{}\n\n", line(summary)));
     }
+    for note in answer["notes"].as_array().into_iter().flatten() {
+        text.push_str(&format!("Note: {}\n\n", line(note)));
+    }
     text.push_str("Why:\n");
     for (index, step) in answer["trace"].as_array().into_iter().flatten().enumerate() {
         let sentence = step.get("message").unwrap_or(step);

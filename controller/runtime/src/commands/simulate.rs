@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, io::IsTerminal as _};
 
 use anyhow::Context as _;
-use sluice_simulate::{Sample, Settings, count};
+use sluice_simulate::{Report, Settings, Totals, count};
 
 use crate::{commands::print, config, exit, process};
 
@@ -20,6 +20,7 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<u8> {
     let live = view::View::new(&settings, std::io::stderr().is_terminal());
     let follow = follow::Follow::new(args)?;
     let report = process::until_stopped(async |stop| {
+        follow.check().await?;
         let said = follow.start();
         Ok(sluice_simulate::run(settings, live, said, stop).await?)
     })?;
@@ -31,10 +32,10 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<u8> {
         let page = sluice_simulate::html(&report).map_err(anyhow::Error::msg)?;
         fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    let last = report.samples.last().cloned().unwrap_or_default();
-    print(&summary(&last))?;
-    // A server that never answered was not tested.
-    Ok(if last.totals.checks == 0 { exit::FAILED } else { exit::OK })
+    print(&summary(&report))?;
+    // A server that never answered, or has nothing for these phones, was not tested.
+    let Totals { checks, without_channel, .. } = totals(&report);
+    Ok(if checks == without_channel { exit::FAILED } else { exit::OK })
 }
 
 fn settings(args: &SimulateArgs) -> anyhow::Result<Settings> {
@@ -60,8 +61,14 @@ fn settings(args: &SimulateArgs) -> anyhow::Result<Settings> {
     })
 }
 
-fn summary(last: &Sample) -> String {
-    let totals = &last.totals;
+/// What had happened when it ended.
+fn totals(report: &Report) -> Totals {
+    report.samples.last().map(|last| last.totals.clone()).unwrap_or_default()
+}
+
+fn summary(report: &Report) -> String {
+    let totals = totals(report);
+    let Settings { app, channel, bundles, .. } = &report.settings;
     let mut text = format!(
         "{} checks answered, {} not; {} reports taken, {} lost; slowest answer {:.0} ms\n",
         totals.checks, totals.unanswered, totals.reports, totals.lost, totals.slowest
@@ -77,5 +84,16 @@ fn summary(last: &Sample) -> String {
             of(&totals.crashed),
         ));
     }
+    if totals.checks > 0 && totals.checks == totals.without_channel {
+        let channel = match channel {
+            Some(channel) => format!("no channel `{channel}` that devices may choose"),
+            None => "no public channel".to_owned(),
+        };
+        text.push_str(&format!(
+            "Every check was answered `no_channel`: the server has no app `{app}`, or {channel} of it.\n"
+        ));
+    }
+    let never = bundles.keys().filter(|version| count(&totals.offered, version) == 0);
+    text.extend(never.map(|version| format!("{version} was never offered, so what it does was not seen.\n")));
     text
 }

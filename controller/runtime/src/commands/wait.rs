@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use sluice_core::{
     rollout::Phase,
     status::{ChannelStatus, Status},
+    suggest::unknown,
 };
 
 use crate::{
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &WaitArgs) -> anyhow::Result<u8> {
 }
 
 /// Whether it is not known yet which channels there are.
-fn is_unread(status: &Status) -> bool {
+pub(crate) fn is_unread(status: &Status) -> bool {
     status.channels.is_empty() && status.repositories.iter().all(|known| known.applied_commit.is_none())
 }
 
@@ -64,7 +65,8 @@ fn find<'a>(status: &'a Status, name: &str) -> Result<&'a ChannelStatus, Refused
                 .is_some_and(|(app, own)| (channel.app.as_str(), channel.channel.as_str()) == (app, own))
     };
     let mut found = status.channels.iter().map(AsRef::as_ref).filter(is);
-    let channel = found.next().ok_or_else(|| Refused(format!("there is no channel `{name}`")))?;
+    let names = || status.channels.iter().flat_map(|channel| [channel.channel.as_str(), &channel.name]);
+    let channel = found.next().ok_or_else(|| Refused(unknown("channel", name, None, names())))?;
     if let Some(other) = found.next() {
         return Err(Refused(format!(
             "several channels are called `{name}`; say {}/{name} or {}/{name}",

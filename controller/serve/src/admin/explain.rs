@@ -13,14 +13,14 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use sluice_core::{
-    decide,
+    decide::{self, Step},
     memory::OverrideBy,
     trial::{Arm, Discount, Metric},
 };
 use sluice_store::fleet::{DeviceView, EnrolmentView, FleetError, OutcomeView};
 use utoipa::ToSchema;
 
-use super::{Admin, ApiError, openapi};
+use super::{Admin, ApiError, names::Names, openapi};
 use crate::{
     body,
     device::micros,
@@ -45,6 +45,9 @@ pub(super) struct Explanation {
     pub summary: String,
     /// The steps of the decision as sentences, in their order.
     pub trace: Vec<String>,
+    /// What is odd about the request and decides nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Generation of the snapshot that the decision was made with.
     pub generation: u64,
     /// What is known of the device; nothing when it never asked.
@@ -157,6 +160,7 @@ const MOST: usize = 64 * 1024;
         (status = 200, description = "The answer, and why", body = Explanation),
         (status = 401, description = "No token, or a wrong one", body = ApiError),
         (status = 403, description = "A token of somebody who may not read", body = ApiError),
+        (status = 404, description = "No such app, or no such channel where the answer is about the one that is asked for", body = ApiError),
         (status = 413, description = "More than 64 KiB"),
         (status = 503, description = "The fleet store cannot be read, or the cluster cannot be asked whose token it is", body = ApiError),
     ),
@@ -204,9 +208,22 @@ async fn of(views: &Views, download_url: &str, body: &[u8], now: i64) -> Result<
     if decision.paced.is_some_and(|paced| !paced.is_open(micros())) {
         decision = decide::decide_at_limit(&snapshot, &brakes, memory.as_deref(), &request, now);
     }
+    let names = Names::of(views);
+    match decision.trace.last() {
+        Some(Step::AppUnknown) => return Err(names.no_app(request.app_id)),
+        Some(Step::WishUnknown) => {
+            return Err(names.no_channel(request.app_id, request.default_channel.unwrap_or_default()));
+        }
+        _ => {}
+    }
     let reply = update::render(&decision.answer, &request, download_url);
     let trace = decision.trace.iter().map(ToString::to_string).collect();
     let mut explanation = explanation(answer_name(&decision.answer), &reply, trace, generation);
+    // A phone may run what was taken out of Git long ago, so it is answered; whoever mistyped a version should know.
+    if !request.on_builtin && !names.has_release(request.app_id, request.current) {
+        let unknown = names.no_release(request.app_id, request.current);
+        explanation.notes.push(format!("the device says that it runs {}: {unknown}", request.current));
+    }
     let Some(fleet) = views.fleet_store() else { return Ok(explanation) };
     let away = |error: &FleetError| {
         let message = format!("the fleet store cannot be read ({error}); try again later");
@@ -227,6 +244,7 @@ fn explanation(answer: &str, reply: &Reply, trace: Vec<String>, generation: u64)
         body_text: String::from_utf8_lossy(&reply.body).into_owned(),
         summary: trace.last().cloned().unwrap_or_default(),
         trace,
+        notes: Vec::new(),
         generation,
         device: None,
         trials: Vec::new(),

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use sluice_store::fleet::{Report, ReportQuery};
 use utoipa::IntoParams;
 
-use super::{Admin, ApiError, devices};
+use super::{Admin, ApiError, devices, names::Names};
 
 /// Without `since` a report is about so many seconds: 30 days.
 const USUAL: i64 = 30 * 24 * 3600;
@@ -42,7 +42,7 @@ pub(super) struct Wanted {
         (status = 200, description = "What became of releases, in devices; docs/analytics.md says what each number is", body = serde_json::Value),
         (status = 400, description = "No app, or no date", body = ApiError),
         (status = 401, description = "No token, or a wrong one", body = ApiError),
-        (status = 404, description = "An app that no device asked for", body = ApiError),
+        (status = 404, description = "No such app or channel, or no device has asked for the app yet", body = ApiError),
         (status = 503, description = "Another replica leads, or the fleet store cannot be read", body = ApiError),
     ),
     security(("token" = []))
@@ -72,11 +72,21 @@ async fn of(admin: &Admin, wanted: &Wanted, now: Timestamp) -> Result<Report, Ap
             release.bytes = zip.map(|zip| traffic.get(&zip).copied().unwrap_or(0));
         }
     }
-    let unknown = || {
-        let message = format!("no device ever asked for {}", wanted.app);
-        ApiError::new(StatusCode::NOT_FOUND, "no_app", message)
+    let names = Names::of(&admin.device.views);
+    let Some(report) = report else {
+        if !names.has_app(&wanted.app) {
+            return Err(names.no_app(&wanted.app));
+        }
+        let message = format!("no device has asked for {} yet, so there is nothing to report", wanted.app);
+        return Err(ApiError::new(StatusCode::NOT_FOUND, "no_devices", message));
     };
-    report.ok_or_else(unknown)
+    match &wanted.channel {
+        // What a channel that is gone did can still be asked for.
+        Some(channel) if report.active == 0 && !names.has_channel(&wanted.app, channel) => {
+            Err(names.no_channel(&wanted.app, channel))
+        }
+        _ => Ok(report),
+    }
 }
 
 fn since(text: Option<&str>, now: Timestamp) -> Result<i64, ApiError> {

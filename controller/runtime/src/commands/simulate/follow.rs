@@ -6,12 +6,17 @@ use sluice_core::{
     cohort::ALL,
     rollout::Phase,
     status::{ChannelStatus, LineStatus, Status},
+    suggest::unknown,
 };
 use sluice_simulate::Said;
 use tokio::sync::watch;
 
 use super::SimulateArgs;
-use crate::{admin::Admin, args::AdminArgs, commands::connect::ClusterArgs};
+use crate::{
+    admin::{Admin, Refused},
+    args::AdminArgs,
+    commands::{connect::ClusterArgs, wait::is_unread},
+};
 
 /// Between two questions.
 const LOOK: Duration = Duration::from_secs(1);
@@ -31,6 +36,20 @@ impl Follow {
         Ok(Self { admin, app: args.app.clone(), channel: args.channel.clone() })
     }
 
+    /// Fails when the server has no such app or channel. One that does not answer, or has read nothing yet, is asked again
+    /// while the fleet runs.
+    pub(crate) async fn check(&self) -> Result<(), Refused> {
+        let Self { admin: Some(admin), app, channel } = self else { return Ok(()) };
+        match admin.get::<Status>("/api/v1/status").await {
+            Ok(status) if !is_unread(&status) => known(&status, app, channel.as_deref()),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::debug!(%error, "the server does not say what it has");
+                Ok(())
+            }
+        }
+    }
+
     /// Goes on asking for as long as the runtime lives.
     pub(crate) fn start(self) -> watch::Receiver<Option<Said>> {
         let (tell, said) = watch::channel(None);
@@ -46,6 +65,20 @@ impl Follow {
         });
         said
     }
+}
+
+fn known(status: &Status, app: &str, channel: Option<&str>) -> Result<(), Refused> {
+    let apps = || status.channels.iter().map(|channel| channel.app.as_str());
+    if apps().all(|known| known != app) {
+        return Err(Refused(unknown("app", app, None, apps())));
+    }
+    let Some(channel) = channel else { return Ok(()) };
+    let of_app = status.channels.iter().filter(|channel| channel.app.as_str() == app);
+    let channels = of_app.map(|channel| channel.channel.as_str());
+    if channels.clone().all(|known| known != channel) {
+        return Err(Refused(unknown("channel", channel, Some(app), channels)));
+    }
+    Ok(())
 }
 
 /// What the status says of the channel that the phones ask for; of the first of the app, if they ask for none.
