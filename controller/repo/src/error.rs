@@ -119,10 +119,7 @@ pub enum RepoError {
         detail: String,
     },
     /// The reference does not exist there.
-    #[error(
-        "{url} has no {reference}{}; push it, or correct the reference",
-        nothing_at_all(.empty)
-    )]
+    #[error("{url} has no {reference}{}", instead(.empty, .others, .head.as_deref()))]
     ReferenceMissing {
         /// The repository.
         url: String,
@@ -130,6 +127,10 @@ pub enum RepoError {
         reference: String,
         /// Whether the repository has no references at all.
         empty: bool,
+        /// Names of what there is of the kind.
+        others: Vec<String>,
+        /// The commit that its HEAD names, if it does.
+        head: Option<String>,
     },
     /// The reference names something else than a commit.
     #[error("{reference} of {url} does not name a commit; point it at one")]
@@ -171,9 +172,31 @@ pub enum RepoError {
     },
 }
 
+/// So many names are listed.
+const LISTED: usize = 10;
+
+/// What there is instead of a reference that is missing, and what to do.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the error macro hands out references")]
-fn nothing_at_all(empty: &bool) -> &'static str {
-    if *empty { ": the repository is empty" } else { "" }
+fn instead(empty: &bool, others: &[String], head: Option<&str>) -> String {
+    if *empty {
+        return ": the repository is empty; push it, or correct the reference".to_owned();
+    }
+    let more = others.len().saturating_sub(LISTED);
+    let listed: Vec<String> = others.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
+    match (listed.as_slice(), head) {
+        // A checkout of CI is at a commit, and has no branch.
+        ([], Some(head)) => format!(
+            ", nor any other of the kind; its HEAD is commit {head}: follow that by `--commit {head}`, or a branch by \
+             `--branch NAME` (in a cluster `spec.ref`)"
+        ),
+        ([], None) => "; push it, or correct the reference".to_owned(),
+        (listed, _) => format!(
+            "; it has {}{}: push it, or name one of them, by `--branch NAME`, `--tag NAME` or `--semver RANGE` (in a \
+             cluster `spec.ref`)",
+            listed.join(", "),
+            if more > 0 { format!(" and {more} more") } else { String::new() }
+        ),
+    }
 }
 
 impl RepoError {

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{error::SettingsError, ids::CommitId};
 
+/// What a repository is at.
+pub(crate) const HEAD: &str = "HEAD";
+
 /// What of a repository is followed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -65,15 +68,32 @@ impl Reference {
         })
     }
 
-    /// What to fetch to have it.
-    pub(crate) fn refspecs(&self, chosen: Option<&str>) -> Vec<String> {
+    /// What to fetch to have it. `head`: whether the server has a HEAD.
+    pub(crate) fn refspecs(&self, chosen: Option<&str>, head: bool) -> Vec<String> {
         match (self, chosen) {
-            // A server need not hand out a commit by id, so everything that may lead to it is fetched.
+            // A server need not hand out a commit by id, so everything that may lead to it is fetched. In a checkout of CI
+            // nothing but HEAD does.
             (Self::Commit(_), _) | (_, None) => {
-                vec!["+refs/heads/*:refs/heads/*".to_owned(), "+refs/tags/*:refs/tags/*".to_owned()]
+                let all = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"].map(str::to_owned);
+                all.into_iter().chain(head.then(|| format!("+{HEAD}:refs/sluice/head"))).collect()
             }
             (_, Some(name)) => vec![format!("+{name}:{name}")],
         }
+    }
+
+    /// The names of those of its kind, sorted.
+    pub(crate) fn others(&self, heads: &[Advertised]) -> Vec<String> {
+        let prefix = match self {
+            Self::Branch(_) => "refs/heads/",
+            Self::Tag(_) | Self::Semver(_) => "refs/tags/",
+            Self::Commit(_) => return Vec::new(),
+        };
+        let names = heads.iter().filter_map(|head| head.name.strip_prefix(prefix));
+        // What an annotated tag leads to is listed under its name and this.
+        let mut names: Vec<String> =
+            names.filter(|name| !name.ends_with("^{}")).map(str::to_owned).collect();
+        names.sort();
+        names
     }
 
     /// The advertised reference that it means.

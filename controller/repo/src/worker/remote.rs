@@ -17,7 +17,7 @@ use crate::{
     access::{WireCredentials, WireProxy},
     error::RepoError,
     ids::CommitId,
-    reference::{Advertised, Reference},
+    reference::{Advertised, HEAD, Reference},
     url::{RepositoryUrl, endpoint},
 };
 
@@ -42,6 +42,8 @@ pub(super) fn sync(repository: Repository, request: &Request) -> Result<Synced, 
         url: request.shown.clone(),
         reference: request.reference.to_string(),
         empty: false,
+        others: Vec::new(),
+        head: None,
     };
     let commit = match (&request.reference, name) {
         (Reference::Commit(id), _) => repository.find_commit(id.git()).map_err(|_| missing())?.id(),
@@ -93,6 +95,8 @@ fn look(repository: &Repository, request: &Request, seen: &Rc<RefCell<Seen>>) ->
             url: request.shown.clone(),
             reference: request.reference.to_string(),
             empty: heads.is_empty(),
+            others: request.reference.others(&heads),
+            head: heads.iter().find(|head| head.name == HEAD).map(|head| head.oid.to_string()),
         });
     }
     if let Some(head) = &chosen
@@ -108,7 +112,8 @@ fn look(repository: &Repository, request: &Request, seen: &Rc<RefCell<Seen>>) ->
         .download_tags(AutotagOption::None)
         .update_fetchhead(false);
     let name = chosen.map(|head| head.name);
-    let refspecs = request.reference.refspecs(name.as_deref());
+    let head = heads.iter().any(|head| head.name == HEAD);
+    let refspecs = request.reference.refspecs(name.as_deref(), head);
     connection.remote().fetch(&refspecs, Some(&mut options), None).map_err(fail)?;
     Ok(Found::Fetched(name))
 }

@@ -59,6 +59,33 @@ async fn a_clone_with_a_work_tree_and_a_file_url_are_repositories() {
     }
 }
 
+/// As CI checks out: at a commit, with no branch.
+#[tokio::test]
+async fn a_clone_at_a_commit_says_how_it_can_be_followed() {
+    let upstream = Upstream::new();
+    let first = upstream.commit(Changes::new().file("a.yaml", "one"));
+    upstream.commit(Changes::new().file("a.yaml", "two"));
+    let rig = Rig::new();
+    let clone = rig.path().join("clone");
+    let git = |arguments: &[&str]| {
+        let done = std::process::Command::new("git").args(arguments).status();
+        assert!(done.expect("this test needs the program `git`").success());
+    };
+    let (from, to, at) = (upstream.path().to_str().unwrap(), clone.to_str().unwrap(), first.to_string());
+    git(&["clone", "-q", from, to]);
+    git(&["-C", to, "checkout", "-q", "--detach", &at]);
+    git(&["-C", to, "branch", "-q", "-D", "main"]);
+    let of = |reference| SourceSettings::new(to.parse().unwrap(), reference);
+    let branch = || Reference::branch("main").unwrap();
+    let detached = error(&rig.source(of(branch()))).await.to_string();
+    assert!(detached.contains("no branch `main`, nor any other"), "{detached}");
+    assert!(detached.contains(&format!("`--commit {at}`")), "{detached}");
+    assert_eq!(moved(&rig.source(of(Reference::commit(&at).unwrap()))).await, first);
+    git(&["-C", to, "branch", "trunk"]);
+    let named = error(&rig.source(of(branch()))).await.to_string();
+    assert!(named.contains("it has `trunk`") && named.contains("--branch NAME"), "{named}");
+}
+
 #[tokio::test]
 async fn a_missing_reference_is_an_error_and_not_emptiness() {
     let upstream = Upstream::new();
