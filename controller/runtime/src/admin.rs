@@ -10,6 +10,7 @@ use sluice_kube::tunnel::Place;
 use crate::{
     args::{AdminArgs, ServerArgs},
     commands::connect,
+    config,
 };
 
 /// Name of the token file under the data directory.
@@ -51,7 +52,7 @@ impl Admin {
             return Ok(Self::Cluster(place));
         }
         let url = match &args.admin_url {
-            Some(url) => url.clone(),
+            Some(url) => config::web(url).map_err(|why| anyhow::anyhow!("--admin-url: {why}"))?.into(),
             None => read(args, URL_FILE, "--admin-url")?,
         };
         let token = match &args.token_file {

@@ -96,10 +96,9 @@ impl Check {
     }
 
     pub(crate) fn url(&mut self, flag: &str, text: Option<&str>) -> Option<Url> {
-        // The text is not repeated: it may hold a password.
-        let url: Url = self.keep(flag, text?.parse())?;
+        let url = self.keep(flag, web(text?))?;
         let plain = url.query().is_none() && url.username().is_empty() && url.password().is_none();
-        if matches!(url.scheme(), "http" | "https") && url.has_host() && plain {
+        if plain {
             return Some(url);
         }
         self.wrong(flag, "must be an http or https URL without credentials and without a query");
@@ -363,11 +362,7 @@ fn notify(args: &ServeArgs, check: &mut Check) -> Option<Target> {
         }
         return None;
     };
-    let url: Url = check.keep("notify-url", url.parse())?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        check.wrong("notify-url", "must be an http or https URL");
-        return None;
-    }
+    let url = check.keep("notify-url", web(url))?;
     check.keep("notify-secret-file", Target::new(url, secret.as_deref(), form))
 }
 
@@ -393,11 +388,23 @@ pub(crate) fn duration(flag: &str, text: &str, check: &mut Check) -> Option<Dura
     check.keep(flag, parsed)
 }
 
-/// A length of time that is not negative.
+/// A length of time that is not negative: as documents write it, or in another of the usual forms.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    if let Some(length) = sluice_crds::common::duration(text) {
+        return Ok(length);
+    }
     let parsed = text.parse::<jiff::SignedDuration>();
-    let parsed = parsed.map_err(|e| format!("`{text}`: {e}; write for example 15s or 2m"))?;
-    Duration::try_from(parsed).map_err(|_| format!("`{text}` is negative"))
+    let parsed =
+        parsed.map_err(|_| format!("`{text}` is not a duration; write for example 15s, 2m or 1h30m"))?;
+    Duration::try_from(parsed).map_err(|_| format!("`{text}` is negative; write for example 15s"))
+}
+
+/// An address of the web. It is not repeated in the error: it may hold a secret.
+pub(crate) fn web(text: &str) -> Result<Url, &'static str> {
+    let url = text.parse::<Url>().ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    url.filter(Url::has_host).ok_or(
+        "must be an http or https URL that begins with its scheme, for example https://host.example.org/path",
+    )
 }
 
 #[cfg(test)]
@@ -496,6 +503,22 @@ mod tests {
         }
         let error = check(args(|a| a.freezes_file = Some("/nowhere".into()))).unwrap_err().to_string();
         assert!(error.contains("--freezes-file: "), "{error}");
+    }
+
+    #[test]
+    fn times_and_addresses_are_refused_with_an_example() {
+        for (text, seconds) in [("15s", 15), ("1h30m", 5400), ("2d", 172_800), ("2 minutes", 120), ("PT1M", 60)] {
+            assert_eq!(time(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "soon", "15", "-15s", "1 fortnight"] {
+            let error = time(text).unwrap_err();
+            assert!(error.contains(&format!("`{text}` is")) && error.contains("for example 15s"), "{error}");
+        }
+        for canary in ["hooks.example.org/canary", "hooks.example.org:443/canary", "ftp://x.example.org/canary"] {
+            let error = check(args(|a| a.notify_url = Some(canary.into()))).unwrap_err().to_string();
+            assert!(error.starts_with("--notify-url: must be") && error.contains("https://"), "{error}");
+            assert!(!error.contains("canary"), "{error}");
+        }
     }
 
     #[test]

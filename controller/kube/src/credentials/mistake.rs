@@ -40,7 +40,7 @@ pub enum Mistake {
     #[error("`token` is missing or empty; it holds what messages are signed with")]
     NotSigned,
     /// Not an address of the web.
-    #[error("`{0}` is not an http or https URL")]
+    #[error("`{0}` is not an http or https URL, such as https://host.example.org/path")]
     NotAUrl(&'static str),
     /// Not somebody who is told.
     #[error("{0}")]

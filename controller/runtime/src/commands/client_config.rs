@@ -1,7 +1,7 @@
 //! `sluice client-config`: the block of `capacitor.config` that points an app at a server, with the update modes
 //! explained.
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use serde_json::{Map, Value, json};
 use sluice_core::ids::{AppId, ChannelName};
 use url::Url;
@@ -9,7 +9,7 @@ use url::Url;
 use crate::{
     args::{ClientConfigArgs, ConfigFormat, UpdateMode},
     commands::print,
-    exit,
+    config, exit,
 };
 
 const MODES: &str = "\
@@ -26,14 +26,8 @@ appReadyTimeout is taken back by the phone itself and counts as a failure.";
 pub(crate) fn run(args: &ClientConfigArgs) -> anyhow::Result<u8> {
     let app: AppId = args.app.parse()?;
     let channel: Option<ChannelName> = args.channel.as_deref().map(str::parse).transpose()?;
-    let server: Url = args
-        .server
-        .parse()
-        .with_context(|| format!("`{}` is not a URL; it begins with https:// or http://", args.server))?;
-    ensure!(
-        matches!(server.scheme(), "http" | "https") && server.has_host() && server.query().is_none(),
-        "`{server}` must be an http or https URL without a query"
-    );
+    let server = config::web(&args.server).map_err(|why| anyhow::anyhow!("--server: {why}"))?;
+    ensure!(server.query().is_none(), "--server: `{server}` must be a URL without a query");
     let last = server.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or("");
     ensure!(
         !["updates", "stats", "channel_self"].contains(&last),

@@ -1,6 +1,8 @@
 //! `sluice report`: how releases of an app reach their devices and do on them.
 
+use anyhow::ensure;
 use clap::Args;
+use jiff::{Timestamp, civil::Date};
 use serde_json::Value;
 
 use crate::{
@@ -34,6 +36,13 @@ pub(crate) struct ReportArgs {
 
 /// Prints the report.
 pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<u8> {
+    if let Some(since) = &args.since {
+        let is_one = since.parse::<Timestamp>().is_ok() || since.parse::<Date>().is_ok();
+        ensure!(
+            is_one,
+            "--since: `{since}` is neither a date such as 2026-11-01 nor a time such as 2026-11-01T09:00:00Z"
+        );
+    }
     let admin = Admin::new(&args.admin)?;
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("app", &args.app);

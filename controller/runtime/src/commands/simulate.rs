@@ -44,7 +44,7 @@ fn settings(args: &SimulateArgs) -> anyhow::Result<Settings> {
     let incidents = args.incident.iter().map(|text| sluice_simulate::incident(text));
     let time = |flag: &str, text: &str| config::time(text).map_err(|why| anyhow::anyhow!("--{flag}: {why}"));
     Ok(Settings {
-        server: args.server.parse().with_context(|| format!("--server `{}` is not a URL", args.server))?,
+        server: config::web(&args.server).map_err(|why| anyhow::anyhow!("--server: {why}"))?,
         app: args.app.parse()?,
         channel: args.channel.as_deref().map(str::parse).transpose()?,
         phones: args.phones,

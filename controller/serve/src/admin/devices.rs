@@ -241,10 +241,9 @@ async fn put(
         fleet.take_off_channel(&app, key, author).await.map_err(|error| away(&error))?;
         return Ok(Overridden { channel: None, until: None });
     };
-    let until: Timestamp = until
-        .ok_or_else(|| invalid("`until` is missing: say when the override ends"))?
-        .parse()
-        .map_err(|error| invalid(format!("`until`: {error}")))?;
+    let until = until.ok_or_else(|| invalid("`until` is missing: say when the override ends"))?;
+    let no_time = |_| invalid(format!("`until`: `{until}` is no time; write for example 2026-12-24T18:00:00Z"));
+    let until: Timestamp = until.parse().map_err(no_time)?;
     let left = until.as_second() - now.as_second();
     if !(1..=LONGEST).contains(&left) {
         return Err(invalid("`until` is not within the next 90 days"));
