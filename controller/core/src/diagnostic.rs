@@ -156,6 +156,8 @@ codes! {
     VersionBurnt: Error,
     /// What the channel says of its rollout is probably not what is meant: an approval without its step, for example.
     RolloutUnclear: Warning,
+    /// The channel lifts what nobody stopped: no brake of the app has this id. Compare it with `sluice brake list`.
+    BrakeUnknown: Warning,
     /// Nobody can reach the channel: not public, not self-assignable, and no override can be set.
     ChannelUnreachable: Warning,
     /// No device can satisfy what the release or the line asks of the native version.

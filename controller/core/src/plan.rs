@@ -4,6 +4,7 @@
 //! A plan is a value: it can be printed and compared, and applying the same plan twice changes nothing. It is complete
 //! for the apps of one repository, so that what is served follows from it and from nothing else.
 
+mod lifted;
 mod line;
 
 use std::{
@@ -269,6 +270,7 @@ fn plan_app(
     let (mut outcomes, mut channels) = (Vec::with_capacity(declared.channels.len()), BTreeMap::new());
     let (mut brakes, mut wake) = (Vec::new(), None);
     for (name, channel) in &declared.channels {
+        problems.extend(lifted::unknown(channel, &observed.brakes));
         let before = record.channels.get(name);
         let previous = shard.and_then(|s| s.channels.iter().find(|c| c.channel == *name));
         let known = Known { states: &states, record: &record, observed, now, seed };

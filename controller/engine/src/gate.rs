@@ -138,7 +138,11 @@ impl Gate {
     ) -> (Self, watch::Receiver<Arc<Facts>>) {
         let (facts, found) = watch::channel(Arc::default());
         let (running, known) = (BTreeMap::new(), Facts::default());
-        (Self { fleet, watch, subjects, facts, running, counted: None, known, brakes: None }, found)
+        let mut gate = Self { fleet, watch, subjects, facts, running, counted: None, known, brakes: None };
+        // What is braked is known from the start, whatever becomes of the fleet store.
+        gate.read_brakes();
+        gate.facts.send_replace(Arc::new(gate.known.clone()));
+        (gate, found)
     }
 
     /// Looks again and again until the returned future is dropped.

@@ -1,8 +1,9 @@
 use super::*;
 use crate::{
     channel::{Audience, Strategy},
+    diagnostic::Severity,
     inventory::Located,
-    observed::Failure,
+    observed::{Braked, Failure},
     record::Zip,
     resolve::tests::{channel, edit, release},
 };
@@ -317,4 +318,21 @@ fn a_wider_audience_is_not_taken_for_a_small_one() {
         let plan = Planner::default().plan(&of("2.0.0", None), &owner(), &all(&state), now, &SEED);
         assert_eq!(served(&plan.apps[&app()]).as_deref(), Some(reached), "{days} days later");
     }
+}
+
+#[test]
+fn an_id_that_no_brake_has_is_a_warning_and_changes_nothing() {
+    let lifting = edit(channel("c", "production", "1.0.0"), |channel| {
+        channel.allow_held = ["0123456789abcdef0123".to_owned(), "0123456789abcdef9999".to_owned()].into();
+    });
+    let objects = [release("r-1.0.0", "1.0.0"), lifting];
+    let brake = Braked { id: "0123456789abcdef0123".into(), digest: Digest::of(b"other"), channel: None };
+    let observed = ObservedApp { brakes: Arc::new(vec![brake]), ..observed(&["1.0.0"], &["1.0.0"]) };
+    let plan = run(&objects, &observed);
+    assert_eq!(served(&plan).as_deref(), Some("1.0.0"));
+    assert_eq!(plan.channels[0].hindrance, None);
+    let [problem] = plan.problems.as_slice() else { panic!("{:?}", plan.problems) };
+    assert_eq!((problem.code, problem.severity), (Code::BrakeUnknown, Severity::Warning));
+    assert!(problem.message.contains("`0123456789abcdef9999` is the id of no brake"), "{problem}");
+    assert!(problem.message.ends_with("did you mean `0123456789abcdef0123`?"), "{problem}");
 }
