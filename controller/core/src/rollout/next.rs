@@ -2,6 +2,7 @@
 
 mod progressing;
 mod settle;
+mod words;
 
 use jiff::Timestamp;
 

@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{Decision, Pass, Phase, Progress, Turn, Verdict, after, count};
+use super::{
+    Decision, Pass, Phase, Progress, Turn, Verdict, after, count,
+    words::{self, Then},
+};
 use crate::{
     channel::{OnBad, OnDecrease, OnInconclusive, Ramp},
     cohort::Ppm,
@@ -23,7 +26,7 @@ struct Place {
 }
 
 /// How far a candidate is, for people.
-fn share(candidate: &Candidate) -> String {
+pub(super) fn share(candidate: &Candidate) -> String {
     let of = if candidate.audience.is_some() { " of the audience of its step" } else { "" };
     format!("{}{of}", percent(candidate.weight))
 }
@@ -247,11 +250,14 @@ impl Pass<'_> {
         let step = place.step.map(|index| &steps[index]);
         let soak = step.map_or(0, |step| step.soak);
         let left = soak.saturating_sub(candidate.soaked(now));
+        let approved = step.is_some_and(|step| {
+            let approval = crate::channel::Approval { release: release.clone(), step: step.number };
+            self.channel.approvals.contains(&approval)
+        });
         if left > 0 && candidate.soaking_since.is_some() {
             let ready = after(now, left);
-            let until = ready.map_or_else(String::new, |ready| format!(" until {ready} at least"));
-            let message = format!("{release} stays at {}{until}", share(candidate));
-            let ready_at = ready.filter(|_| step.is_none_or(|step| !step.approval));
+            let message = words::soaking(candidate, ready, step, steps.get(place.next), approved);
+            let ready_at = ready.filter(|_| step.is_none_or(|step| !step.approval || approved));
             let mut progress = self.report(candidate, steps, place, Phase::Soaking, message, ready_at);
             progress.wake = ready;
             return Some(progress);
@@ -260,10 +266,6 @@ impl Pass<'_> {
             let (phase, message) = away(candidate);
             return Some(self.report(candidate, steps, place, phase, message, None));
         }
-        let approved = step.is_some_and(|step| {
-            let approval = crate::channel::Approval { release: release.clone(), step: step.number };
-            self.channel.approvals.contains(&approval)
-        });
         if !advance {
             let since = *candidate.held_since.get_or_insert(now);
             let until = after(since, self.channel.rollout.max_hold);
@@ -285,16 +287,23 @@ impl Pass<'_> {
                 let reason = self
                     .verdict(candidate.digest)
                     .map_or("EvidenceMissing", |verdict| verdict.reason.as_str());
-                let then = match (overdue, gate.on_inconclusive) {
-                    (true, _) if self.is_bad(candidate) => "; the channel asks to be told only".to_owned(),
-                    (true, _) => format!(
-                        "; a person decides: approve step {} in Git to go on, or ask for another release",
-                        step.map_or(candidate.step + 1, |step| step.number)
-                    ),
-                    (false, _) => String::new(),
+                let number = step.map_or(candidate.step + 1, |step| step.number);
+                let holds = gate.on_inconclusive == OnInconclusive::Hold;
+                let first = self.record.stable.is_none()
+                    && matches!(reason, "NoKnownDevices" | "EvidenceMissing");
+                let then = if overdue && self.is_bad(candidate) {
+                    Then::Told
+                } else if holds && approved {
+                    Then::Approved(until)
+                } else if first {
+                    Then::First { approval: holds, from: until.filter(|_| !overdue) }
+                } else if overdue {
+                    Then::Decide
+                } else {
+                    Then::Wait
                 };
-                let message =
-                    format!("{release} is held at {} since {since}: {reason}{then}", share(candidate));
+                let (then, share) = (then.sentence(number), share(candidate));
+                let message = format!("{release} is held at {share} since {since}: {reason}{then}");
                 let mut progress = self.report(candidate, steps, place, Phase::Held, message, None);
                 progress.since = Some(since);
                 progress.wake = until.filter(|_| !overdue);

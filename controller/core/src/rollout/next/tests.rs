@@ -289,6 +289,52 @@ fn an_approval_lets_go_on_and_restarts_nothing() {
 }
 
 #[test]
+fn an_approval_shows_while_the_step_still_soaks() {
+    let mut world = World::new();
+    world.channel.rollout.steps[0].approval = true;
+    let message = world.pass().progress.message;
+    assert!(message.ends_with("; after that a person approves step 1 in Git"), "{message}");
+    world.channel.approvals.insert(Approval { release: version("2.0.0"), step: 1 });
+    let soaks = world.pass().progress;
+    assert_eq!(
+        (soaks.phase, soaks.message.as_str()),
+        (
+            Phase::Soaking,
+            "2.0.0 stays at 1% until 2026-11-25T11:00:00Z at least; step 1 is approved: it goes to 10% after that, as \
+             evidence allows"
+        )
+    );
+    assert_eq!(soaks.upcoming[0].at, soaks.wake, "time alone is between it and the next weight");
+    // Also where it stands for evidence that is missing, which it may do only after a while.
+    world.sleep(HOUR);
+    world.says(Decision::Hold, 3);
+    let held = world.pass().progress;
+    assert_eq!(held.phase, Phase::Held);
+    let until = "step 1 is approved, so it goes on at 2026-11-26T11:00:00Z also without more evidence";
+    assert!(held.message.ends_with(until), "{}", held.message);
+}
+
+#[test]
+fn a_first_release_says_why_it_is_held() {
+    let mut world = World::new();
+    world.record.stable = None;
+    world.pass();
+    world.sleep(HOUR);
+    let held = world.pass().progress;
+    assert_eq!(held.phase, Phase::Held);
+    for words in ["first release of this channel", "strategy: Immediate", "approve step 1, which counts from"] {
+        assert!(held.message.contains(words), "{}", held.message);
+    }
+    world.channel.rollout.strategy = Strategy::Immediate;
+    assert_eq!(world.phase(), Phase::Completed, "that is what is to be done");
+    let mut later = World::new();
+    later.pass();
+    later.sleep(HOUR);
+    let held = later.pass().progress;
+    assert!(!held.message.contains("first release"), "{}", held.message);
+}
+
+#[test]
 fn inconclusive_evidence() {
     for (on_inconclusive, weight, brake) in [
         (OnInconclusive::Hold, 10_000, false),
