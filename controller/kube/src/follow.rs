@@ -17,7 +17,7 @@ use sluice_crds::{
     repository::{Apply, TakeOver},
 };
 use sluice_engine::{Engine, EngineError, Parts, Resources, Settings, last_commit};
-use sluice_notify::Teller;
+use sluice_notify::{Target, Teller};
 use sluice_repo::{Source, SourceSettings};
 use sluice_store::control::ControlError;
 use tokio::{
@@ -234,9 +234,17 @@ impl Follow {
         let announcer = Announcer::new(shared.client.clone(), space, &namespace, &shared.identity);
         let own = following.owner.clone();
         let teller = Teller::new(Arc::clone(store), self.epoch, own, announcer, decided.subscribe());
-        let notifier = object.spec.notifications.as_ref();
-        let notifier =
-            notifier.map(|n| Notifier::new(shared, self.epoch, &following.owner, &namespace, n, &decided));
+        let notifier = match &object.spec.notifications {
+            Some(told) => {
+                Some(Notifier::new(shared, self.epoch, &following.owner, &namespace, told, &decided))
+            }
+            // Whoever is told again later is not told what happened meanwhile.
+            None => {
+                let forgotten = Teller::<Target>::forget(store, self.epoch, &following.owner).await;
+                forgotten.map_err(EngineError::from)?;
+                None
+            }
+        };
         let parts = Parts {
             source: Arc::clone(&source),
             resources,

@@ -127,6 +127,11 @@ impl<L: Listener> Teller<L> {
         Self { store, epoch, owner, listener, news, trouble: watch::Sender::new(None) }
     }
 
+    /// Nobody of this kind listens for `owner` any more: who begins again is told what happens from then on.
+    pub async fn forget(store: &BundleStore, epoch: u64, owner: &Owner) -> Result<(), ControlError> {
+        store.remove_document(epoch, &memory::<L>(owner)).await
+    }
+
     /// Why something waits to be told; nothing while all is well.
     pub fn trouble(&self) -> watch::Receiver<Option<String>> {
         self.trouble.subscribe()
@@ -187,7 +192,7 @@ impl<L: Listener> Teller<L> {
     /// Tells everything of these apps that was not told yet. Fails when something has to wait.
     async fn tell(&self, which: &Which) -> Result<(), String> {
         let said = |error: ControlError| error.to_string();
-        let name = format!("{}/{}", L::MEMORY, self.owner.name.replace('/', "."));
+        let name = memory::<L>(&self.owner);
         let known = self.store.document::<Told>(&name).await.map_err(said)?;
         let (mut told, mut version) = match known {
             Some((told, version)) => (told, version),
@@ -288,6 +293,11 @@ impl<L: Listener> Teller<L> {
         }
         Ok((place, None))
     }
+}
+
+/// The document in which it is remembered how far a listener was told.
+fn memory<L: Listener>(owner: &Owner) -> String {
+    format!("{}/{}", L::MEMORY, owner.name.replace('/', "."))
 }
 
 #[cfg(test)]

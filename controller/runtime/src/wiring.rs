@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use sluice_bundle::address::AddressPolicy;
 use sluice_core::{snapshot::Snapshot, status::Status};
 use sluice_engine::{BundlePolicy, Committed, Engine, Folder, Parts, Settings, last_commit};
-use sluice_notify::Teller;
+use sluice_notify::{Target, Teller};
 use sluice_repo::{Access, CommitId, Launch, Mirrors, Reader, Source, SourceSettings, hooks};
 use sluice_serve::{
     admin::{Admin, Token, Tokens},
@@ -151,6 +151,10 @@ pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> a
         let limits = Limits { drain: DRAIN, ..Limits::default() };
         listener::serve(admin_listener, admin_site, None, limits, admin_stop).await;
     });
+    if config.notify.is_none() {
+        // Whoever is told again later is not told what happened meanwhile.
+        Teller::<Target>::forget(&parts.store, epoch, &config.owner).await?;
+    }
     if let Some(target) = config.notify.take() {
         let decided = parts.decided.subscribe();
         let teller = Teller::new(parts.store.clone(), epoch, config.owner.clone(), target, decided);

@@ -162,6 +162,21 @@ async fn only_the_apps_that_are_named_are_looked_at_and_a_new_one_from_its_begin
     assert_eq!(world.heard.weights(), [1.0, 2.0]);
 }
 
+/// Old news in one burst are none.
+#[tokio::test]
+async fn who_is_told_again_after_a_time_without_is_told_from_then_on() {
+    let world = World::new().await;
+    world.teller(Form::CloudEvents).tell(&Which::All).await.unwrap();
+    world.decide(&[1]).await;
+    for _ in 0..2 {
+        Teller::<Target>::forget(&world.store, 0, &owner()).await.unwrap();
+    }
+    world.teller(Form::CloudEvents).tell(&Which::All).await.unwrap();
+    world.decide(&[2]).await;
+    world.teller(Form::CloudEvents).tell(&Which::All).await.unwrap();
+    assert_eq!(world.heard.weights(), [2.0]);
+}
+
 /// More pages than are read at one time, while nobody says that there is more.
 #[tokio::test]
 async fn a_long_log_is_told_to_its_end() {

@@ -33,12 +33,25 @@ impl BundleStore {
                 Err(error) => return Err(error.into()),
             }
         }
-        if let Some((root, _)) = self.root().await?
-            && root.epoch > epoch
-        {
-            return Err(ControlError::Deposed { found: root.epoch, held: epoch });
-        }
+        self.leads(epoch).await?;
         Ok(self.objects.replace(&key, bytes, None).await?)
+    }
+
+    /// Removes the document `name`, as the leader of term `epoch`. One that is not there is no mistake.
+    pub async fn remove_document(&self, epoch: u64, name: &str) -> Result<(), ControlError> {
+        self.leads(epoch).await?;
+        self.objects.delete(&key(name)).await?;
+        Ok(())
+    }
+
+    /// Fails when a later leader than that of `epoch` has published.
+    async fn leads(&self, epoch: u64) -> Result<(), ControlError> {
+        match self.root().await? {
+            Some((root, _)) if root.epoch > epoch => {
+                Err(ControlError::Deposed { found: root.epoch, held: epoch })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes a part of the document `name`, which the document then names by its digest. A part that is there is not
