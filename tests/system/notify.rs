@@ -47,6 +47,9 @@ fn a_release_that_is_served_is_told() {
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
     let server = world.serve_with(&["--notify-url", &url]);
     phone(1).awaits(&server, "1.1.0");
+    let status = server.status();
+    let notified = &status["repositories"][0]["conditions"][1];
+    assert_eq!((&notified["type"], &notified["status"]), (&"Notified".into(), &true.into()), "{status}");
     let bodies = listen(listener);
     world.commit(
         Changes::new().file("channels/production.yaml", channel("production", "1.2.0", "  public: true\n")),
@@ -62,4 +65,47 @@ fn a_release_that_is_served_is_told() {
         told.push(event["data"]["release"].as_str().unwrap().to_owned());
     }
     assert!(told.len() <= 3, "{told:?}");
+}
+
+#[test]
+fn what_cannot_be_told_shows_and_a_pause_without_listener_is_not_caught_up() {
+    let world = World::shop();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    // Nobody listens yet.
+    drop(listener);
+    let server = world.serve_with(&["--notify-url", &url]);
+    phone(1).awaits(&server, "1.1.0");
+    let move_to = |release: &str| {
+        let more = "  public: true\n";
+        world.commit(
+            Changes::new().file("channels/production.yaml", channel("production", release, more)),
+        );
+    };
+    move_to("1.2.0");
+    phone(1).awaits(&server, "1.2.0");
+    server.eventually("status says that it waits", |server| {
+        let text = server.ask("status", &[]).exits(0).out;
+        let said = text.contains("Notifications (DeliveryFailing, since ") && text.contains("to be told: the address");
+        assert!(!text.contains("/hook"), "{text}");
+        said.then_some(())
+    });
+    assert!(server.metric("sluice_notifications_failing") > 0.0);
+    assert!(server.metric("sluice_notifications_waiting") > 0.0);
+    assert!(server.stop().success());
+
+    // A while in which nobody is to be told.
+    let server = world.serve();
+    move_to("1.1.0");
+    phone(1).awaits(&server, "1.1.0");
+    assert!(server.stop().success());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let bodies = listen(listener);
+    let server = world.serve_with(&["--notify-url", &url]);
+    let place = world.data().join("store/inventory/notified/default.json");
+    server.eventually("it is remembered from where on is told", |_| place.exists().then_some(()));
+    move_to("1.2.0");
+    let first = bodies.recv_timeout(Duration::from_mins(1)).unwrap();
+    assert_eq!(first["data"]["release"], "1.2.0", "{first}");
 }

@@ -89,20 +89,21 @@ impl Notifier {
         let shared = &self.shared;
         let (store, owner) = (Arc::clone(&shared.store), self.owner.clone());
         let teller = Teller::new(store, self.epoch, owner, target, self.news.subscribe());
-        let (mut trouble, delivery) = (teller.trouble(), self.delivery.clone());
+        let (mut going, delivery) = (teller.delivery(), self.delivery.clone());
         let task = tokio::spawn(async move {
             let watched = async {
                 loop {
-                    let state = match &*trouble.borrow_and_update() {
+                    // Not how much waits: a status says what changed, and no numbers.
+                    let state = match &going.borrow_and_update().trouble {
                         None => Delivery::Well,
-                        Some(why) => Delivery::Fails { reason: "DeliveryFailing", message: why.clone() },
+                        Some(waits) => Delivery::Fails { reason: "DeliveryFailing", message: waits.why.clone() },
                     };
                     delivery.send_if_modified(|known| {
                         let changed = *known != state;
                         *known = state;
                         changed
                     });
-                    if trouble.changed().await.is_err() {
+                    if going.changed().await.is_err() {
                         return;
                     }
                 }

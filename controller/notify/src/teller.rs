@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sluice_core::{
     decisions::{Page, Row},
@@ -25,10 +26,15 @@ use tokio::sync::{
     watch,
 };
 
-use crate::message;
+use crate::{
+    delivery::{Delivery, LeftOut, Waits},
+    message,
+};
 
 /// Pages that are read at one time.
 const PAGES: usize = 32;
+/// Apps that are looked at to say how much waits.
+const COUNTED: usize = 100;
 /// After a message that did not arrive, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
 /// Without a hint: what nobody named is found at the latest now.
@@ -111,7 +117,7 @@ pub struct Teller<L> {
     listener: L,
     /// Names apps that have something to tell.
     news: broadcast::Receiver<AppId>,
-    trouble: watch::Sender<Option<String>>,
+    delivery: watch::Sender<Delivery>,
 }
 
 impl<L: Listener> Teller<L> {
@@ -124,7 +130,7 @@ impl<L: Listener> Teller<L> {
         listener: L,
         news: broadcast::Receiver<AppId>,
     ) -> Self {
-        Self { store, epoch, owner, listener, news, trouble: watch::Sender::new(None) }
+        Self { store, epoch, owner, listener, news, delivery: watch::Sender::new(Delivery::well(Timestamp::now())) }
     }
 
     /// Nobody of this kind listens for `owner` any more: who begins again is told what happens from then on.
@@ -132,9 +138,9 @@ impl<L: Listener> Teller<L> {
         store.remove_document(epoch, &memory::<L>(owner)).await
     }
 
-    /// Why something waits to be told; nothing while all is well.
-    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
-        self.trouble.subscribe()
+    /// How it goes.
+    pub fn delivery(&self) -> watch::Receiver<Delivery> {
+        self.delivery.subscribe()
     }
 
     /// Tells until the returned future is dropped.
@@ -144,13 +150,13 @@ impl<L: Listener> Teller<L> {
             match self.tell(&which).await {
                 Ok(()) => {
                     pause = PAUSES.0;
-                    self.trouble.send_if_modified(|trouble| trouble.take().is_some());
+                    self.delivery.send_if_modified(|known| known.ended(None, Timestamp::now()));
                     which = self.next().await;
                 }
-                Err(why) => {
+                Err(waits) => {
                     let owner = &self.owner.name;
-                    tracing::warn!(owner, to = L::MEMORY, "what was decided waits to be told: {why}");
-                    self.trouble.send_replace(Some(why));
+                    tracing::warn!(owner, to = L::MEMORY, "what was decided waits to be told: {waits}");
+                    self.delivery.send_if_modified(|known| known.ended(Some(waits), Timestamp::now()));
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSES.1);
                     self.heard(&mut which);
@@ -190,8 +196,8 @@ impl<L: Listener> Teller<L> {
     }
 
     /// Tells everything of these apps that was not told yet. Fails when something has to wait.
-    async fn tell(&self, which: &Which) -> Result<(), String> {
-        let said = |error: ControlError| error.to_string();
+    async fn tell(&self, which: &Which) -> Result<(), Waits> {
+        let said = |error: ControlError| Waits::of(error);
         let name = memory::<L>(&self.owner);
         let known = self.store.document::<Told>(&name).await.map_err(said)?;
         let (mut told, mut version) = match known {
@@ -204,8 +210,8 @@ impl<L: Listener> Teller<L> {
         };
         // What is damaged of one app is nothing of the others (rule 9).
         let mut damaged = None;
-        for app in apps {
-            let record = match self.own(&app).await {
+        for (index, app) in apps.iter().enumerate() {
+            let record = match self.own(app).await {
                 Ok(Some(record)) => record,
                 Ok(None) => continue,
                 Err(error @ (ControlError::Damaged { .. } | ControlError::Missing(_))) => {
@@ -215,7 +221,7 @@ impl<L: Listener> Teller<L> {
                 Err(error) => return Err(said(error)),
             };
             let end = record.decisions.map_or(0, |head| head.sequence);
-            let mut place = told.apps.get(&app).copied().unwrap_or_default();
+            let mut place = told.apps.get(app).copied().unwrap_or_default();
             while place.page < end {
                 let (after, waits) = match self.tell_pages(&record, place, end).await {
                     Ok(told) => told,
@@ -231,17 +237,29 @@ impl<L: Listener> Teller<L> {
                     version = put.map_err(said)?;
                 }
                 if let Some(why) = waits {
-                    return Err(why);
+                    let decisions = self.waiting(&told, &apps[index..]).await;
+                    return Err(Waits { why, decisions });
                 }
                 if after == place {
                     let what = format!("page {} of the decisions of {app} cannot be read", place.page + 1);
-                    damaged.get_or_insert(what);
+                    damaged.get_or_insert(Waits::of(what));
                     break;
                 }
                 place = after;
             }
         }
         damaged.map_or(Ok(()), Err)
+    }
+
+    /// Decisions of these apps that were not told yet; of the first ones, where there are many.
+    async fn waiting(&self, told: &Told, apps: &[AppId]) -> u64 {
+        let mut waiting = 0;
+        for app in apps.iter().take(COUNTED) {
+            let Ok(Some(record)) = self.own(app).await else { continue };
+            let end = record.decisions.map_or(0, |head| head.sequence);
+            waiting += end.saturating_sub(told.apps.get(app).map_or(0, |place| place.page));
+        }
+        waiting
     }
 
     /// Who begins to listen is told what happens from now on; an app that comes later from its beginning.
@@ -282,8 +300,10 @@ impl<L: Listener> Teller<L> {
                 let decided = Decided { installation, page, index, row, record, id: &id };
                 match self.listener.hear(&decided).await {
                     Ok(()) => {}
-                    Err(error @ Undelivered::Never(_)) => {
-                        tracing::error!(%app, sequence = page.sequence, %error, "what was decided is not taken, and is left out");
+                    Err(Undelivered::Never(why)) => {
+                        tracing::error!(%app, sequence = page.sequence, error = why, "what was decided is not taken, and is left out");
+                        let left_out = LeftOut { at: Timestamp::now(), why };
+                        self.delivery.send_modify(|known| known.left_out = Some(left_out));
                     }
                     Err(Undelivered::Later(why)) => return Ok((place, Some(why))),
                 }

@@ -7,10 +7,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,7 +15,7 @@ use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use sluice_bundle::address::AddressPolicy;
-use sluice_core::{snapshot::Snapshot, status::Status};
+use sluice_core::{resolve::Owner, snapshot::Snapshot, status::Status};
 use sluice_engine::{BundlePolicy, Committed, Engine, Folder, Parts, Settings, last_commit};
 use sluice_notify::{Target, Teller};
 use sluice_repo::{Access, CommitId, Launch, Mirrors, Reader, Source, SourceSettings, hooks};
@@ -27,10 +24,10 @@ use sluice_serve::{
     device::{DeviceServer, DeviceSettings},
     hooks::{Hook, Verdict},
     listener::{self, Limits},
-    metrics::{Figure, Metrics},
+    metrics::Metrics,
     peer::TrustedProxies,
     tls::{Tls, TlsFiles},
-    views::{Background, Views},
+    views::Views,
 };
 use sluice_store::{
     control::{BrakeWatch, BundleStore, DataDir},
@@ -50,26 +47,16 @@ use crate::{
     config::ServeConfig,
 };
 
+pub(crate) mod background;
+
+use background::Background;
+
 /// How often certificate files are looked at.
 pub(crate) const TLS_LOOK: Duration = Duration::from_secs(5);
 /// Names of apps that wait for who tells of them; with more, all are looked at.
 const DECIDED: usize = 256;
 /// How long requests in work may go on once the process is asked to stop.
 pub(crate) const DRAIN: Duration = Duration::from_secs(20);
-
-/// What of gateways waits, in the figures of the admin side.
-#[derive(Debug)]
-struct Segments(Arc<AtomicU64>);
-
-impl Background for Segments {
-    fn trouble(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn figures(&self) -> Vec<Figure> {
-        vec![segments_pending(self.0.load(Ordering::Relaxed))]
-    }
-}
 
 /// Serves until `stop` is cancelled, then drains and writes what waits.
 pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
@@ -114,7 +101,9 @@ pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> a
         objects,
     );
     views.braking = Some(brakes.clone());
-    views.background = Some(Arc::new(Segments(relay.pending())));
+    let teller = teller(config.notify.take(), &config.owner, &parts).await?;
+    let delivery = teller.as_ref().map(Teller::delivery);
+    views.background = Some(Arc::new(Background { segments: relay.pending(), delivery }));
     let engine = Engine::open(engine_settings(&config), parts.clone()).await?;
 
     let public = public_url(
@@ -151,13 +140,7 @@ pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> a
         let limits = Limits { drain: DRAIN, ..Limits::default() };
         listener::serve(admin_listener, admin_site, None, limits, admin_stop).await;
     });
-    if config.notify.is_none() {
-        // Whoever is told again later is not told what happened meanwhile.
-        Teller::<Target>::forget(&parts.store, epoch, &config.owner).await?;
-    }
-    if let Some(target) = config.notify.take() {
-        let decided = parts.decided.subscribe();
-        let teller = Teller::new(parts.store.clone(), epoch, config.owner.clone(), target, decided);
+    if let Some(teller) = teller {
         let told_stop = stop.clone();
         tasks.spawn(async move {
             tokio::select! { () = teller.run() => {}, () = told_stop.cancelled() => {} }
@@ -184,9 +167,19 @@ pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> a
     Ok(())
 }
 
-/// How many segments of gateways wait, for whoever takes them in.
-pub(crate) fn segments_pending(n: u64) -> Figure {
-    Figure::gauge("segments_pending", "Segments of gateways that are not taken in yet", n)
+/// Who tells what is decided, where somebody is to be told.
+async fn teller(
+    target: Option<Target>,
+    owner: &Owner,
+    parts: &Parts,
+) -> anyhow::Result<Option<Teller<Target>>> {
+    let Parts { store, epoch, decided, .. } = parts;
+    let Some(target) = target else {
+        // Whoever is told again later is not told what happened meanwhile.
+        Teller::<Target>::forget(store, *epoch, owner).await?;
+        return Ok(None);
+    };
+    Ok(Some(Teller::new(Arc::clone(store), *epoch, owner.clone(), target, decided.subscribe())))
 }
 
 /// Reads certificate chain and key, where devices connect by https.

@@ -195,10 +195,18 @@ async fn scrape(State(admin): State<Arc<Admin>>) -> Response {
 )]
 async fn status(State(admin): State<Arc<Admin>>) -> Response {
     // An empty status would say that there is nothing.
-    if let Some(message) = admin.device.views.background.as_ref().and_then(|background| background.waits()) {
+    let views = &admin.device.views;
+    let background = views.background.as_ref();
+    if let Some(message) = background.and_then(|background| background.waits()) {
         return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not_leading", message).into_response();
     }
-    Json(&*admin.device.views.status.load_full()).into_response()
+    let mut status = views.status.load_full();
+    if let Some(notified) = background.and_then(|background| background.notified())
+        && let Some(repository) = Arc::make_mut(&mut status).repositories.first_mut()
+    {
+        repository.conditions.push(notified);
+    }
+    Json(&*status).into_response()
 }
 
 async fn openapi_json() -> Response {

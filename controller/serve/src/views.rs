@@ -3,7 +3,11 @@
 use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
-use sluice_core::{brake::Brakes, snapshot::Snapshot, status::Status};
+use sluice_core::{
+    brake::Brakes,
+    snapshot::Snapshot,
+    status::{Condition, Status},
+};
 use sluice_store::{
     control::{BrakeWatch, Freshness},
     fleet::Fleet,
@@ -45,6 +49,11 @@ pub trait Background: fmt::Debug + Send + Sync {
 
     /// The fleet store, where it is open only while this process leads.
     fn fleet(&self) -> Option<Arc<Fleet>> {
+        None
+    }
+
+    /// The condition `Notified`: how it goes to tell somebody what is decided. None: nobody is told.
+    fn notified(&self) -> Option<Condition> {
         None
     }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sluice_core::{
     channel::Target,
     rollout::{Phase, Progress},
-    status::{ChannelStatus, Condition, LineStatus, Status},
+    status::{ChannelStatus, Condition, LineStatus, RepositoryStatus, Status},
 };
 
 use crate::{
@@ -72,6 +72,7 @@ fn text(status: &Status, brakes: &[Value]) -> String {
         ]);
     }
     let mut text = format!("{repositories}\n\n{channels}\n\n{releases}\n");
+    text.extend(status.repositories.iter().filter_map(notified));
     let rollouts: String =
         running(status).map(|(channel, line, progress)| rollout(channel, line, progress, brakes)).collect();
     if !rollouts.is_empty() {
@@ -82,6 +83,13 @@ fn text(status: &Status, brakes: &[Value]) -> String {
         text.extend(status.diagnostics.iter().map(|d| format!("  {d}\n")));
     }
     text
+}
+
+/// How it goes to tell somebody what is decided.
+fn notified(repository: &RepositoryStatus) -> Option<String> {
+    let of = repository.conditions.iter().find(|condition| condition.r#type == "Notified")?;
+    let since = if of.status { String::new() } else { format!(", since {}", of.last_transition_time) };
+    Some(format!("\nNotifications ({}{since}): {}\n", of.reason, of.message))
 }
 
 /// The rollouts that are not done.

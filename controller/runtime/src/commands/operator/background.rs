@@ -7,7 +7,7 @@ use sluice_serve::{metrics::Figure, views};
 use sluice_store::fleet::Fleet;
 
 use super::fleet::LeaderFleet;
-use crate::wiring::segments_pending;
+use crate::wiring::background::segments_pending;
 
 /// The operator behind the admin side.
 #[derive(Debug)]
