@@ -25,6 +25,7 @@ mod brakes;
 mod decisions;
 mod devices;
 mod explain;
+mod input;
 mod names;
 mod openapi;
 mod ready;

@@ -43,7 +43,7 @@ mod served;
 mod snapshots;
 
 pub use artefacts::{BundleIndex, Verified};
-pub use brakes::{BRAKES_EVERY, BrakeWatch, Braked, NewBrake};
+pub use brakes::{BRAKES_EVERY, BrakeWatch, Braked, ChannelNames, NewBrake};
 pub use data_dir::{DataDir, DataDirError};
 pub use decisions::Audit;
 pub use follower::{FollowError, Follower, Freshness, ROOT_EVERY};

@@ -20,6 +20,7 @@ use utoipa::ToSchema;
 use super::{
     Admin, ApiError,
     authorise::{Owned, bearer},
+    input,
 };
 use crate::{body, views::Views};
 
@@ -127,31 +128,37 @@ async fn brake(
     token: Option<&str>,
     body: &[u8],
 ) -> Result<BrakeView, ApiError> {
-    let bad = |message: String| ApiError::new(StatusCode::BAD_REQUEST, "invalid_request", message);
     let away = |error: ControlError| {
         let message = format!("the brake is not in force: {error}");
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", message)
     };
-    let request: BrakeRequest = serde_json::from_slice(body).map_err(|error| bad(error.to_string()))?;
+    let request: BrakeRequest = input::parse(body)?;
     let views = &admin.device.views;
-    let aimed = aimed(views, watch, &request).await.map_err(away)?;
-    // What there is, is told only to those who may stop it.
-    let app = match &aimed {
-        Ok(aim) => Some(aim.app.clone()),
-        Err(_) => request.named(),
-    };
-    let owner = match &app {
-        Some(app) => watch.owner(app).await.map_err(away)?,
-        None => None,
-    };
-    let owned = app.as_ref().map(|app| Owned { app, owner: owner.as_deref() });
     let people = admin.people.as_ref();
     let people =
         people.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is no API"))?;
-    let who = people.may_brake(token, owned).await?;
+    // What there is, is read for and told to those only who may stop it. A channel must be found before it is known whose
+    // it is.
+    let (who, aimed) = match request.named() {
+        Some(app) => {
+            let owner = watch.owner(&app).await.map_err(away)?;
+            let who = people.may_brake(token, Some(Owned { app: &app, owner: owner.as_deref() })).await?;
+            (who, aimed(views, watch, &request).await.map_err(away)?)
+        }
+        None => {
+            let aimed = aimed(views, watch, &request).await.map_err(away)?;
+            let app = aimed.as_ref().ok().map(|aim| &aim.app);
+            let owner = match app {
+                Some(app) => watch.owner(app).await.map_err(away)?,
+                None => None,
+            };
+            let owned = app.map(|app| Owned { app, owner: owner.as_deref() });
+            (people.may_brake(token, owned).await?, aimed)
+        }
+    };
     let aim = aimed.map_err(|error| not_clear(&error))?;
     if request.reason.trim().is_empty() {
-        return Err(bad("`reason` is missing: say why, for those who have to mend it".into()));
+        return Err(input::invalid("`reason` is missing: say why, for those who have to mend it"));
     }
     let never = format!("no bundle of {} was ever published as {}", aim.app, aim.release);
     let by = by(who, request.by.trim());
@@ -167,7 +174,7 @@ async fn aimed(
     request: &BrakeRequest,
 ) -> Result<Result<Aim, AimError>, ControlError> {
     let (snapshot, status) = (views.snapshot.load_full(), views.status.load_full());
-    let recorded = if status.channels.is_empty() { watch.channels().await? } else { Vec::new() };
+    let recorded = if status.channels.is_empty() { watch.channels().await? } else { Arc::default() };
     let channels = status.channels.iter();
     let shown = channels.map(|c| Known { object: &c.name, app: &c.app, channel: &c.channel });
     let recorded = recorded.iter().map(|(object, app, channel)| Known { object, app, channel });

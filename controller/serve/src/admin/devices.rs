@@ -18,7 +18,10 @@ use sluice_core::{ids::ChannelName, request::DeviceKey};
 use sluice_store::fleet::{ActView, Author, Export, Fleet, FleetError, Subject};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Admin, ApiError, DeviceRight, authorise};
+use super::{
+    Admin, ApiError, DeviceRight, authorise,
+    input::{invalid, parse},
+};
 use crate::{body, views::Views};
 
 /// Bytes of a request.
@@ -281,16 +284,7 @@ pub(super) fn fleet(views: &Views) -> Result<Arc<Fleet>, ApiError> {
 async fn read<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
     let bytes = body::read(request.into_body(), MOST, Duration::from_secs(10)).await;
     let bytes = bytes.map_err(|error| invalid(error.to_string()))?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        // The text of an error about a value would repeat it.
-        let what =
-            if error.is_data() { "a field is missing, unknown or of a wrong type" } else { "it is no JSON" };
-        invalid(format!(
-            "the request cannot be read: {what} (line {}, column {})",
-            error.line(),
-            error.column()
-        ))
-    })
+    parse(&bytes)
 }
 
 fn subject<'a>(device: Option<&'a str>, custom_id: Option<&'a str>) -> Result<Subject<'a>, ApiError> {
@@ -307,10 +301,6 @@ fn author(by: &str, reason: &str) -> Result<Author, ApiError> {
     }
     let by = if by.trim().is_empty() { "somebody with a token of the API" } else { by };
     Ok(Author::new(by, reason))
-}
-
-fn invalid(message: impl Into<String>) -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, "invalid_request", message)
 }
 
 pub(super) fn away(error: &FleetError) -> ApiError {

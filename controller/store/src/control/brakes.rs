@@ -16,7 +16,7 @@ use crate::objects::{Etag, ObjectsError};
 
 mod watch;
 
-pub use watch::{BRAKES_EVERY, BrakeWatch};
+pub use watch::{BRAKES_EVERY, BrakeWatch, ChannelNames};
 
 const INDEX: &str = "brakes/index.json";
 /// Beside the index and not around it: an app may be called `index.json`.

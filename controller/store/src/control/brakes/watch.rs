@@ -35,6 +35,9 @@ const RECORDS_EVERY: Duration = Duration::from_mins(1);
 /// The same while there is no index that can be read.
 const RECORDS_SOON: Duration = Duration::from_secs(5);
 
+/// How long the names of channels that were read are taken for what there is.
+const NAMES_EVERY: Duration = Duration::from_secs(10);
+
 /// The brakes that are in force, and what keeps them so.
 #[derive(Debug)]
 pub struct BrakeWatch {
@@ -46,7 +49,11 @@ pub struct BrakeWatch {
     /// Milliseconds since 1970; 0 for never.
     confirmed: AtomicI64,
     trouble: Mutex<Option<String>>,
+    names: tokio::sync::Mutex<Option<(Instant, Arc<ChannelNames>)>>,
 }
+
+/// Every channel: the name of its object, the app, and the name that devices use.
+pub type ChannelNames = Vec<(String, AppId, ChannelName)>;
 
 #[derive(Debug, Default)]
 struct Turn {
@@ -65,6 +72,7 @@ impl BrakeWatch {
             turn: tokio::sync::Mutex::default(),
             confirmed: AtomicI64::new(0),
             trouble: Mutex::default(),
+            names: tokio::sync::Mutex::default(),
         })
     }
 
@@ -151,7 +159,20 @@ impl BrakeWatch {
     }
 
     /// Every channel with the name of its object, from the records of the apps: for whoever has no status to read them in.
-    pub async fn channels(&self) -> Result<Vec<(String, AppId, ChannelName)>, ControlError> {
+    /// They are read once in a while only, so that nobody makes this process read by asking again and again.
+    pub async fn channels(&self) -> Result<Arc<ChannelNames>, ControlError> {
+        let mut known = self.names.lock().await;
+        if let Some((read, names)) = known.as_ref()
+            && read.elapsed() < NAMES_EVERY
+        {
+            return Ok(Arc::clone(names));
+        }
+        let names = Arc::new(self.read_channels().await?);
+        *known = Some((Instant::now(), Arc::clone(&names)));
+        Ok(names)
+    }
+
+    async fn read_channels(&self) -> Result<ChannelNames, ControlError> {
         let store = self.store().await?;
         let mut channels = Vec::new();
         for app in store.apps().await? {

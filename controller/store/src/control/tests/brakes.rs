@@ -239,3 +239,14 @@ async fn a_gateway_that_starts_reads_brakes_first() {
     brakes.look().await.unwrap_err();
     assert_eq!(count(&brakes), 1);
 }
+
+/// Whoever asks again and again does not make this process read all records each time.
+#[tokio::test]
+async fn names_of_channels_are_read_once_in_a_while() {
+    let objects = &stores().await.all[0];
+    let store = open(objects).await;
+    store.claim(&app("com.a"), "team").await.unwrap();
+    let watch = watch(objects, false);
+    let first = watch.channels().await.unwrap();
+    assert!(Arc::ptr_eq(&first, &watch.channels().await.unwrap()));
+}
