@@ -75,6 +75,12 @@ fn a_brake_token_stops_its_app_and_does_nothing_else() {
         try_send(admin, "DELETE", "/api/v1/brakes", &[("authorization", &authorization)], b"").unwrap();
     assert_eq!(lift.status, 405);
     assert_eq!(fresh.asks(&server)["error"], "no_new_version_available");
+    // Without a restart it is no token any more.
+    file("tokens", &format!("com.example.bank bank-ci {theirs}\n"));
+    server.eventually("the token is revoked", |_| {
+        let ran = stop(ours, &["production", "--app", APP]);
+        (ran.code == Some(1) && ran.err.contains("401")).then_some(())
+    });
     let log = server.log();
     assert!(!log.contains(ours) && !log.contains(theirs), "{log}");
 }

@@ -132,7 +132,8 @@ pub(crate) struct ServeArgs {
     /// File with the secret of the webhook at /hooks/default, one per line
     #[arg(long, env = "SLUICE_HOOK_SECRET_FILE", value_name = "FILE")]
     pub(crate) hook_secret_file: Option<String>,
-    /// File with tokens that may stop releases of one app and do nothing else: `APP NAME TOKEN`, or `APP NAME sha256:HASH`, per line
+    /// File with tokens that may stop releases of one app and do nothing else: `APP NAME TOKEN`, or `APP NAME sha256:HASH`, per
+    /// line; read again when it changes
     #[arg(long, env = "SLUICE_BRAKE_TOKENS_FILE", value_name = "FILE")]
     pub(crate) brake_tokens_file: Option<String>,
     /// Address that is told what becomes of rollouts, one signed request each

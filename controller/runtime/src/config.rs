@@ -47,6 +47,8 @@ pub(crate) struct ServeConfig {
     pub(crate) hook_secrets: Vec<SecretString>,
     /// Who may stop releases of one app and do nothing else.
     pub(crate) brake_tokens: Vec<BrakeToken>,
+    /// Where those stand, to be read again.
+    pub(crate) brake_tokens_file: Option<PathBuf>,
     /// Who is told what becomes of rollouts.
     pub(crate) notify: Option<sluice_notify::Target>,
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
@@ -212,6 +214,7 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
             trusted_proxies,
             hook_secrets,
             brake_tokens,
+            brake_tokens_file: args.brake_tokens_file.map(PathBuf::from),
             notify,
             tls,
             max_connections: max_connections?,

@@ -51,8 +51,8 @@ pub(crate) mod background;
 
 use background::Background;
 
-/// How often certificate files are looked at.
-pub(crate) const TLS_LOOK: Duration = Duration::from_secs(5);
+/// How often certificate files and those of tokens are looked at.
+pub(crate) const FILE_LOOK: Duration = Duration::from_secs(5);
 /// Names of apps that wait for who tells of them; with more, all are looked at.
 const DECIDED: usize = 256;
 /// How long requests in work may go on once the process is asked to stop.
@@ -118,7 +118,7 @@ pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> a
     settings.hooks = hook(&config, parts.look.clone());
     let device = DeviceServer::new(views.clone(), Metrics::new(&views), settings);
     let tokens = Tokens::new(token(data.path())?, std::mem::take(&mut config.brake_tokens));
-    let admin = Admin::new(device.clone(), tokens, stop.clone());
+    let admin = Admin::new(device.clone(), tokens.clone(), stop.clone());
     let admin_url = format!("http://{}", admin_listener.local_addr()?);
     if let Err(error) = write_private(&data.path().join(URL_FILE), &admin_url) {
         tracing::warn!(%error, "commands on this machine have to be told the admin address by --admin-url");
@@ -128,7 +128,10 @@ pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> a
 
     let mut tasks = JoinSet::new();
     if let Some(tls) = &tls {
-        tasks.spawn(tls.watcher().watch(TLS_LOOK, stop.clone()));
+        tasks.spawn(tls.watcher().watch(FILE_LOOK, stop.clone()));
+    }
+    if let Some(file) = config.brake_tokens_file.take() {
+        tasks.spawn(tokens.follow(file, FILE_LOOK, stop.clone()));
     }
     let limits = Limits { connections: config.max_connections, drain: DRAIN, ..Limits::default() };
     let (device_site, device_stop) = (device.site(), stop.clone());

@@ -1,8 +1,12 @@
 //! The constant tokens of an admin API that has no cluster to ask: one that may everything, and any number that may stop
 //! releases of one app and nothing else, for CI, bots of people on call, and monitoring.
 
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use sluice_core::ids::AppId;
+use sluice_core::{digest::Digest, ids::AppId};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     authorise::{Authorise, DeviceRight, Owned, Refusal},
@@ -79,31 +83,69 @@ impl BrakeToken {
     }
 }
 
-/// All of them.
+/// All of them. Clones share those that may brake.
 #[derive(Debug, Clone)]
 pub struct Tokens {
     admin: Token,
-    brake: Vec<BrakeToken>,
+    brake: Arc<ArcSwap<Vec<BrakeToken>>>,
 }
 
 /// Whose a token is.
-enum Bearer<'a> {
+enum Bearer {
     Admin,
     /// Never empty: one token may be of several apps.
-    Braker(Vec<&'a BrakeToken>),
+    Braker(Vec<BrakeToken>),
 }
 
 impl Tokens {
     /// The token that may everything, and those that may brake.
     pub fn new(admin: Token, brake: Vec<BrakeToken>) -> Self {
-        Self { admin, brake }
+        Self { admin, brake: Arc::new(ArcSwap::from_pointee(brake)) }
     }
 
-    async fn bearer(&self, token: Option<&str>) -> Result<Bearer<'_>, Refusal> {
+    /// Reads those that may brake again when their file changes, until `stop` is cancelled. A file that cannot be read, or has
+    /// a mistake, changes nothing: the tokens that are known stay.
+    pub async fn follow(self, file: PathBuf, every: Duration, stop: CancellationToken) {
+        let (mut seen, mut said) = (None, String::new());
+        loop {
+            match self.look(&file, &mut seen).await {
+                Ok(replaced) => {
+                    if let Some(tokens) = replaced {
+                        tracing::info!(file = %file.display(), tokens, "the tokens that may brake were replaced");
+                    }
+                    said.clear();
+                }
+                Err(why) if why != said => {
+                    tracing::error!(file = %file.display(), error = why, "tokens that may brake cannot be read, the old ones stay");
+                    said = why;
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(every) => {}
+            }
+        }
+    }
+
+    /// Takes what the file says, unless it is as `seen`. Says how many tokens there are then, if that is news.
+    async fn look(&self, file: &PathBuf, seen: &mut Option<Digest>) -> Result<Option<usize>, String> {
+        let text = tokio::fs::read_to_string(file).await.map_err(|error| error.to_string())?;
+        let digest = Digest::of(text.as_bytes());
+        if *seen == Some(digest) {
+            return Ok(None);
+        }
+        let tokens = BrakeToken::read_all(&text).map_err(|error| error.to_string())?;
+        let count = tokens.len();
+        self.brake.store(Arc::new(tokens));
+        Ok(seen.replace(digest).map(|_| count))
+    }
+
+    async fn bearer(&self, token: Option<&str>) -> Result<Bearer, Refusal> {
         let Err(refusal) = self.admin.knows(token).await else { return Ok(Bearer::Admin) };
         // Each is compared, whichever it is.
-        let mine: Vec<&BrakeToken> = match token {
-            Some(given) => self.brake.iter().filter(|known| known.token.is(given)).collect(),
+        let mine: Vec<BrakeToken> = match token {
+            Some(given) => self.brake.load().iter().filter(|known| known.token.is(given)).cloned().collect(),
             None => Vec::new(),
         };
         if mine.is_empty() { Err(refusal) } else { Ok(Bearer::Braker(mine)) }
@@ -141,7 +183,7 @@ impl Authorise for Tokens {
     }
 }
 
-fn only(mine: &[&BrakeToken]) -> Refusal {
+fn only(mine: &[BrakeToken]) -> Refusal {
     let apps: Vec<&str> = mine.iter().map(|token| token.app.as_str()).collect();
     Refusal::Forbidden(format!(
         "this token may stop releases of {}, and nothing else; name the app with `app`",
@@ -172,6 +214,29 @@ mod tests {
             let error = BrakeToken::read_all(text).unwrap_err().to_string();
             assert!(error.starts_with(what) && !error.contains("a-secret"), "{text}: {error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_changes_is_read_again_and_one_with_a_mistake_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tokens");
+        let write = |text: &str| std::fs::write(&file, text).unwrap();
+        let tokens = Tokens::new(Token::new("the-token-of-the-admin").unwrap(), Vec::new());
+        let ci = async || tokens.knows(Some("a-secret-of-the-pipeline")).await.is_ok();
+        let mut seen = None;
+        assert!(tokens.look(&file, &mut seen).await.is_err());
+        write(FILE);
+        assert_eq!(tokens.look(&file, &mut seen).await, Ok(None), "what was read at the start is no news");
+        assert!(ci().await);
+        write("com.example.shop ci a-secret");
+        assert!(tokens.look(&file, &mut seen).await.unwrap_err().starts_with("line 1"));
+        assert!(ci().await, "the old ones stay");
+        write("com.example.shop on-call another-secret-of-on-call");
+        assert_eq!(tokens.look(&file, &mut seen).await, Ok(Some(1)));
+        assert!(!ci().await && tokens.knows(Some("another-secret-of-on-call")).await.is_ok());
+        write("");
+        assert_eq!(tokens.look(&file, &mut seen).await, Ok(Some(0)));
+        assert!(tokens.knows(Some("another-secret-of-on-call")).await.is_err());
     }
 
     #[tokio::test]

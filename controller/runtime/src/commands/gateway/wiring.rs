@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::config::GatewayConfig;
-use crate::wiring::{DRAIN, TLS_LOOK, bind, public_url, tls, until_all_end};
+use crate::wiring::{DRAIN, FILE_LOOK, bind, public_url, tls, until_all_end};
 
 /// Answers until `stop` is cancelled, then drains and writes what waits. The store need not be there yet.
 pub(crate) async fn answer(config: GatewayConfig, stop: CancellationToken) -> anyhow::Result<()> {
@@ -57,7 +57,7 @@ pub(crate) async fn answer(config: GatewayConfig, stop: CancellationToken) -> an
 
     let mut tasks = JoinSet::new();
     if let Some(tls) = &tls {
-        tasks.spawn(tls.watcher().watch(TLS_LOOK, stop.clone()));
+        tasks.spawn(tls.watcher().watch(FILE_LOOK, stop.clone()));
     }
     let followed = stop.clone();
     tasks.spawn(async move {

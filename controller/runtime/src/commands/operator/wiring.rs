@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::{background::Background, config::OperatorConfig, fleet::LeaderFleet};
 use crate::{
     people::People,
-    wiring::{DRAIN, TLS_LOOK, bind, bundle_policy, public_url, tls, until_all_end, worker},
+    wiring::{DRAIN, FILE_LOOK, bind, bundle_policy, public_url, tls, until_all_end, worker},
 };
 
 /// Between two tries to reach a bundle store that does not answer.
@@ -109,7 +109,7 @@ pub(crate) async fn operate(config: OperatorConfig, stop: CancellationToken) -> 
         tokio::select! { () = brakes.run() => {}, () = stopped.cancelled() => {} }
     });
     if let Some(tls) = &tls {
-        tasks.spawn(tls.watcher().watch(TLS_LOOK, stop.clone()));
+        tasks.spawn(tls.watcher().watch(FILE_LOOK, stop.clone()));
     }
     if let Some(device_listener) = device_listener {
         tracing::info!(url = %public, %listen, "devices are answered");
