@@ -89,7 +89,8 @@ mod tests {
     use super::*;
 
     fn pointed(text: &str, targets: &[(usize, &str)]) -> Result<String, PointError> {
-        let targets = targets.iter().map(|(at, to)| (*at, Target::try_from((*to).to_owned()).unwrap())).collect();
+        let targets =
+            targets.iter().map(|(at, to)| (*at, Target::try_from((*to).to_owned()).unwrap())).collect();
         let of = (&"com.example.shop".parse().unwrap(), &"production".parse().unwrap());
         point("c.yaml", text.as_bytes(), of, &targets).map(|bytes| String::from_utf8(bytes).unwrap())
     }
