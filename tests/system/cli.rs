@@ -48,7 +48,12 @@ fn a_server_that_is_not_there_is_named() {
     let ran = server.ask("status", &["--token-file", wrong.to_str().unwrap()]).exits(1);
     assert!(ran.err.contains("401"), "{ran:?}");
     let ran = server.ask("wait", &["prodution"]).exits(1);
-    assert!(ran.err.contains("no channel `prodution`; known: production, shop-production; did you mean `production`?"), "{ran:?}");
+    assert!(
+        ran.err.contains(
+            "no channel `prodution`; known: production, shop-production; did you mean `production`?"
+        ),
+        "{ran:?}"
+    );
     assert!(server.stop().success());
     let data = world.data();
     let ran = sluice(["status", "--data", data.to_str().unwrap()]).exits(2);

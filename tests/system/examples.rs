@@ -130,7 +130,8 @@ fn each_channel_of_the_examples_serves_phones_of_each_platform() {
 
 /// The words of a command of the README, from the name of the subcommand on.
 fn readme_command(readme: &str, name: &str) -> Vec<String> {
-    let is_it = |line: &&str| line.contains("cargo run ") && line.contains(&format!(" --bin sluice -- {name} "));
+    let is_it =
+        |line: &&str| line.contains("cargo run ") && line.contains(&format!(" --bin sluice -- {name} "));
     let line = readme.lines().find(is_it).unwrap_or_else(|| panic!("the README does not run `{name}`"));
     line.split_once(" -- ").unwrap().1.split_whitespace().map(str::to_owned).collect()
 }

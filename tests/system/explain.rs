@@ -165,10 +165,8 @@ fn a_request_from_a_log_is_explained_as_it_is() {
     assert!(said.contains("The device holds a public key and the bundle is not encrypted"), "{said}");
 
     // Flags overwrite what the request says.
-    let said = server
-        .ask("explain", &["--request", file.to_str().unwrap(), "--native", "0.9.0"])
-        .exits(0)
-        .out;
+    let said =
+        server.ask("explain", &["--request", file.to_str().unwrap(), "--native", "0.9.0"]).exits(0).out;
     assert!(said.contains("No line of the channel is for android with native version 0.9.0."), "{said}");
 
     // Nothing of this is noted as a contact of the device.
@@ -187,12 +185,16 @@ fn names_that_nothing_has_are_said_with_those_that_there_are() {
             "{command} {ran:?}"
         );
         let ran = server.ask(command, &["--app", APP, "--channel", "prodution"]).exits(1);
-        let known = format!("no channel `prodution` of {APP}; known: beta, production, shipped, staff; did you");
+        let known =
+            format!("no channel `prodution` of {APP}; known: beta, production, shipped, staff; did you");
         assert!(ran.err.contains(&known), "{command} {ran:?}");
     }
     // A phone may run what is gone from Git.
     let said = explain(&server, &["--native", "1.1.0", "--running", "1.2.O"]);
-    assert!(said.contains("no release `1.2.O` of com.example.shop; known: 1.1.0, 1.2.0, 2.1.0; did"), "{said}");
+    assert!(
+        said.contains("no release `1.2.O` of com.example.shop; known: 1.1.0, 1.2.0, 2.1.0; did"),
+        "{said}"
+    );
     assert!(said.contains("The device is offered 1.2.0."), "{said}");
     assert!(!explain(&server, &["--native", "1.1.0", "--running", "1.1.0"]).contains("known:"));
 }

@@ -22,6 +22,7 @@ mod real_bundles;
 mod release;
 mod repositories;
 mod restart;
+mod rollback;
 mod rollout;
 mod simulate;
 mod support;

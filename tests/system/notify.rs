@@ -78,15 +78,14 @@ fn what_cannot_be_told_shows_and_a_pause_without_listener_is_not_caught_up() {
     phone(1).awaits(&server, "1.1.0");
     let move_to = |release: &str| {
         let more = "  public: true\n";
-        world.commit(
-            Changes::new().file("channels/production.yaml", channel("production", release, more)),
-        );
+        world.commit(Changes::new().file("channels/production.yaml", channel("production", release, more)));
     };
     move_to("1.2.0");
     phone(1).awaits(&server, "1.2.0");
     server.eventually("status says that it waits", |server| {
         let text = server.ask("status", &[]).exits(0).out;
-        let said = text.contains("Notifications (DeliveryFailing, since ") && text.contains("to be told: the address");
+        let said = text.contains("Notifications (DeliveryFailing, since ")
+            && text.contains("to be told: the address");
         assert!(!text.contains("/hook"), "{text}");
         said.then_some(())
     });

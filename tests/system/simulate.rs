@@ -90,7 +90,10 @@ fn an_app_that_the_server_does_not_have_is_said() {
     let url = server.url();
     let brief = ["--server", &url, "--phones", "20", "--warm-up", "1s", "--for", "2s"];
     let ran = sluice(["simulate", "--app", "com.example.shp"].iter().chain(&brief)).exits(1);
-    assert!(ran.out.contains("the server has no app `com.example.shp`, or no public channel of it"), "{ran:?}");
+    assert!(
+        ran.out.contains("the server has no app `com.example.shp`, or no public channel of it"),
+        "{ran:?}"
+    );
     // Who may ask the server knows it before.
     let ran = server.ask("simulate", &[&["--app", "com.example.shp"], &brief[..]].concat()).exits(1);
     assert!(ran.err.contains("no app `com.example.shp`; known: com.example.shop"), "{ran:?}");

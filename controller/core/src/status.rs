@@ -11,6 +11,7 @@ use crate::{
     diagnostic::Diagnostic,
     digest::Digest,
     ids::{AppId, ChannelName, Version},
+    rollback::Rollback,
     rollout::{Phase, Progress},
 };
 
@@ -28,6 +29,9 @@ pub struct Status {
     pub channels: Vec<Arc<ChannelStatus>>,
     /// Problems of the observed commit.
     pub diagnostics: Vec<Diagnostic>,
+    /// How far Git is told of brakes, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rollbacks: Vec<Rollback>,
 }
 
 impl Status {

@@ -16,6 +16,7 @@ use sluice_core::{
     observed::{Observed, ObservedApp},
     plan::{Plan, Planner},
     record::{AppRecord, Binding, Zip},
+    rollback::Rollback,
     status::Status,
 };
 use sluice_repo::CommitId;
@@ -32,6 +33,7 @@ use crate::{
     report::{Contact, Report, Said},
     resources::InForce,
     retry::Retries,
+    rollback::{Reverter, Standing},
     saved::Saved,
     scrub::{self, Depth},
 };
@@ -93,6 +95,10 @@ pub struct Engine {
     gate: Option<Gate>,
     /// What it finds.
     facts: watch::Receiver<Arc<Facts>>,
+    /// How far Git is told of brakes.
+    rollbacks: Arc<Vec<Rollback>>,
+    /// What rollbacks are planned from.
+    standing: watch::Sender<Standing>,
     settled: Settled,
 }
 
@@ -143,6 +149,8 @@ impl Engine {
             subjects,
             gate: Some(gate),
             facts,
+            rollbacks: Arc::default(),
+            standing: watch::Sender::default(),
             settled: Settled::default(),
         };
         engine.settle_observed();
@@ -174,6 +182,14 @@ impl Engine {
             gating.spawn(gate.run());
         }
         self.settle_facts();
+        let (shown, mut rollbacks) = watch::channel(Arc::<Vec<Rollback>>::default());
+        if let Some(write) = self.parts.write.clone() {
+            let Parts { store, brakes, look, .. } = &self.parts;
+            let (store, brakes) = (Arc::clone(store), Arc::clone(brakes));
+            let write = (write, self.settings.folder.clone());
+            let told = (Arc::clone(look), shown.clone());
+            gating.spawn(Reverter::new(store, brakes, write, self.standing.subscribe(), told).run());
+        }
         loop {
             let next_poll = tokio::time::Instant::now() + self.settings.poll;
             self.look().await;
@@ -198,6 +214,11 @@ impl Engine {
                     (need, made) = self.downloads.next() => self.settle(&need, made),
                     () = resources.disturbed() => self.disturbed = true,
                     changed = self.facts.changed() => if changed.is_ok() { self.settle_facts() },
+                    Ok(()) = rollbacks.changed() => {
+                        self.rollbacks = Arc::clone(&rollbacks.borrow_and_update());
+                        self.report();
+                        continue;
+                    }
                 }
                 self.dirty = true;
                 if let Err(deposed) = self.work().await {
@@ -307,6 +328,7 @@ impl Engine {
             generation: self.parts.snapshot.load().root.generation,
             objects: objects(self.in_force.as_ref(), &self.inventory),
             problems,
+            rollbacks: &self.rollbacks,
             now: Timestamp::now(),
         };
         let status = report.status(&self.planned, &before, &mut self.said);
@@ -392,8 +414,18 @@ impl Engine {
             .collect();
         let mine = self.stored.records.values().filter(|record| record.owner == self.settings.owner.name);
         let subjects: Vec<Subject> = mine
+            .clone()
             .flat_map(|record| gate::subjects(record, |name| channels.get(&(&record.app, name)).copied()))
             .collect();
+        let records = mine.map(|record| (record.app.clone(), Arc::clone(record)));
+        let standing = Standing { inventory: Arc::clone(&self.inventory), records: records.collect() };
+        self.standing.send_if_modified(|before| {
+            let differs = !before.is(&standing);
+            if differs {
+                *before = standing;
+            }
+            differs
+        });
         self.subjects.send_if_modified(|before| {
             let differs = **before != subjects;
             if differs {

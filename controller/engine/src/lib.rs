@@ -15,6 +15,7 @@ mod pass;
 mod report;
 mod resources;
 mod retry;
+mod rollback;
 mod saved;
 mod scrub;
 
@@ -33,6 +34,7 @@ pub use cycle::Engine;
 pub use materialise::{BundlePolicy, MakeError, from_git};
 pub use observe::files_of_commit;
 pub use resources::{Committed, Declared, InForce, Resources, Unavailable};
+pub use rollback::{WriteBack, WriteMode};
 pub use saved::last_commit;
 
 /// The folder of the repository that is read.
@@ -74,6 +76,8 @@ pub struct Parts {
     pub fleet: Arc<Fleet>,
     /// What is braked, and what brakes.
     pub brakes: Arc<BrakeWatch>,
+    /// How Git is told of brakes; `None`: it is not, and is not said to be.
+    pub write: Option<Arc<WriteBack>>,
     /// What devices are answered from.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// What the installation says of itself.

@@ -12,6 +12,7 @@ use sluice_core::{
     ids::AppId,
     inventory::{Located, Object},
     plan::{AppPlan, ChannelOutcome, Hindrance, Plan, ReleaseOutcome},
+    rollback::Rollback,
     status::{ChannelStatus, Condition, LineStatus, ReleaseStatus, RepositoryStatus, Status, rolled_out},
 };
 
@@ -40,6 +41,8 @@ pub(crate) struct Report<'a> {
     pub(crate) objects: Vec<&'a Arc<Located>>,
     /// Problems of single files and of the whole commit.
     pub(crate) problems: Vec<Diagnostic>,
+    /// How far Git is told of brakes.
+    pub(crate) rollbacks: &'a [Rollback],
     pub(crate) now: Timestamp,
 }
 
@@ -103,6 +106,7 @@ impl Report<'_> {
             releases: said.apps.values().flat_map(|app| &app.releases).cloned().collect(),
             channels: said.apps.values().flat_map(|app| &app.channels).cloned().collect(),
             diagnostics,
+            rollbacks: self.rollbacks.to_vec(),
         }
     }
 

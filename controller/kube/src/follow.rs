@@ -252,6 +252,7 @@ impl Follow {
             store: Arc::clone(store),
             fleet: Arc::clone(&shared.fleet),
             brakes: Arc::clone(&shared.brakes),
+            write: None,
             snapshot: Arc::clone(&shared.snapshot),
             status: Arc::new(ArcSwap::from_pointee(Status::default())),
             look: Arc::clone(&look),

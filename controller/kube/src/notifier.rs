@@ -96,7 +96,9 @@ impl Notifier {
                     // Not how much waits: a status says what changed, and no numbers.
                     let state = match &going.borrow_and_update().trouble {
                         None => Delivery::Well,
-                        Some(waits) => Delivery::Fails { reason: "DeliveryFailing", message: waits.why.clone() },
+                        Some(waits) => {
+                            Delivery::Fails { reason: "DeliveryFailing", message: waits.why.clone() }
+                        }
                     };
                     delivery.send_if_modified(|known| {
                         let changed = *known != state;

@@ -130,7 +130,14 @@ impl<L: Listener> Teller<L> {
         listener: L,
         news: broadcast::Receiver<AppId>,
     ) -> Self {
-        Self { store, epoch, owner, listener, news, delivery: watch::Sender::new(Delivery::well(Timestamp::now())) }
+        Self {
+            store,
+            epoch,
+            owner,
+            listener,
+            news,
+            delivery: watch::Sender::new(Delivery::well(Timestamp::now())),
+        }
     }
 
     /// Nobody of this kind listens for `owner` any more: who begins again is told what happens from then on.

@@ -77,6 +77,12 @@ impl Reader {
         Ok((Self { path, repository, cache: Arc::default() }, inside))
     }
 
+    /// Whether the repository at or above `folder` has a work tree, in which somebody may be working.
+    pub fn has_work_tree(folder: &std::path::Path) -> bool {
+        crate::sys::init();
+        Repository::discover(folder).is_ok_and(|repository| !repository.is_bare())
+    }
+
     /// The commit that a revision names: an id, a branch, a tag, `HEAD~3`.
     pub fn resolve(&self, revision: &str) -> Result<CommitId, ReadError> {
         self.repository

@@ -90,8 +90,7 @@ impl Reference {
         };
         let names = heads.iter().filter_map(|head| head.name.strip_prefix(prefix));
         // What an annotated tag leads to is listed under its name and this.
-        let mut names: Vec<String> =
-            names.filter(|name| !name.ends_with("^{}")).map(str::to_owned).collect();
+        let mut names: Vec<String> = names.filter(|name| !name.ends_with("^{}")).map(str::to_owned).collect();
         names.sort();
         names
     }

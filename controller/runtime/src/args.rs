@@ -13,6 +13,7 @@ use crate::commands::{
     gateway::GatewayArgs,
     operator::OperatorArgs,
     report::ReportArgs,
+    rollback::RollbackArgs,
     simulate::SimulateArgs,
 };
 
@@ -55,6 +56,8 @@ pub(crate) enum Command {
     Simulate(SimulateArgs),
     /// Stop a bundle now, on a channel or on all channels of an app
     Brake(Box<BrakeArgs>),
+    /// Take a channel back to what did well before, on devices at once and in Git by a commit
+    Rollback(Box<RollbackArgs>),
     /// Show what was decided for the rollouts of an app, and check that the log is unchanged
     Decisions(DecisionsArgs),
     /// Report how the releases of an app reach their devices and do on them
@@ -105,9 +108,13 @@ pub(crate) struct ServeArgs {
     /// How often the repository is asked for news [default: 15s]
     #[arg(long, env = "SLUICE_POLL", value_name = "DURATION")]
     pub(crate) poll: Option<String>,
-    /// How rollbacks are written back to Git: only `off` so far [default: off]
+    /// How rollbacks are written back to Git: `push` to the branch, `pull-request` to a branch of their own, `auto` the first of
+    /// both that the repository takes, or `off` [default: auto]
     #[arg(long, env = "SLUICE_WRITE", value_name = "MODE")]
     pub(crate) write: Option<String>,
+    /// Who commits rollbacks [default: Sluice <sluice@localhost>]
+    #[arg(long, env = "SLUICE_GIT_AUTHOR", value_name = "NAME <MAIL>")]
+    pub(crate) git_author: Option<String>,
     /// App ids that may be published, `*` for any run of characters [default: every app]
     #[arg(long, env = "SLUICE_APPS", value_name = "ID,…", value_delimiter = ',')]
     pub(crate) apps: Option<Vec<String>>,

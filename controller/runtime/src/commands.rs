@@ -12,6 +12,7 @@ pub(crate) mod gateway;
 pub(crate) mod generate;
 pub(crate) mod operator;
 pub(crate) mod report;
+pub(crate) mod rollback;
 pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod status;

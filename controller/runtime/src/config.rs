@@ -14,8 +14,9 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::{Deserialize, de::DeserializeOwned};
 use sluice_core::{channel::Freeze, resolve::Owner};
+use sluice_engine::WriteMode;
 use sluice_manifest::freezes;
-use sluice_repo::{Credentials, Proxy, Reference, RepositoryUrl, Transport};
+use sluice_repo::{Credentials, Identity, Proxy, Reference, RepositoryUrl, Transport};
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
@@ -36,6 +37,10 @@ pub(crate) struct ServeConfig {
     pub(crate) path: String,
     pub(crate) data: PathBuf,
     pub(crate) poll: Duration,
+    /// How Git is told of brakes.
+    pub(crate) write: WriteMode,
+    /// Who commits rollbacks.
+    pub(crate) identity: Identity,
     pub(crate) owner: Owner,
     /// Times in which no rollout goes on.
     pub(crate) freezes: Arc<Vec<Freeze>>,
@@ -57,6 +62,9 @@ pub(crate) struct ServeConfig {
     pub(crate) log: EnvFilter,
     pub(crate) log_format: Format,
 }
+
+/// Who commits rollbacks, unless told otherwise.
+const AUTHOR: &str = "Sluice <sluice@localhost>";
 
 /// Every mistake of the settings.
 #[derive(Debug)]
@@ -135,7 +143,7 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
     let mut check = Check::default();
     if let Some(path) = args.config.take() {
         let file = check.keep("config", read_file::<ServeArgs>(&path)).unwrap_or_default();
-        fill!(ServeArgs args, file: repository branch tag semver commit path data poll write apps freezes_file listen admin_listen public_url
+        fill!(ServeArgs args, file: repository branch tag semver commit path data poll write git_author apps freezes_file listen admin_listen public_url
             download_url trusted_proxies hook_secret_file brake_tokens_file notify_url notify_secret_file notify_form tls_cert_file tls_key_file max_connections git_username
             git_password_file git_ssh_key_file git_known_hosts_file git_ca_file git_proxy allow_private_sources log
             log_format);
@@ -164,9 +172,8 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
     };
     let path = folder(args.path.as_deref().unwrap_or("."), &mut check);
     let poll = duration("poll", args.poll.as_deref().unwrap_or("15s"), &mut check);
-    if !matches!(args.write.as_deref(), None | Some("off")) {
-        check.wrong("write", "writing rollbacks back to Git is not supported yet; use `off`");
-    }
+    let write = check.keep("write", write_mode(args.write.as_deref().unwrap_or("auto")));
+    let identity = check.keep("git-author", identity(args.git_author.as_deref().unwrap_or(AUTHOR)));
     let freezes = frozen(args.freezes_file.as_deref(), &mut check);
     let listen = address("listen", args.listen.as_deref().unwrap_or("127.0.0.1:8080"), &mut check);
     let admin_listen =
@@ -216,6 +223,8 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
             brake_tokens,
             brake_tokens_file: args.brake_tokens_file.map(PathBuf::from),
             notify,
+            write: write?,
+            identity: identity?,
             tls,
             max_connections: max_connections?,
             allow_private_sources: allow_private_sources?,
@@ -310,6 +319,27 @@ pub(crate) fn tls(
             check.wrong("tls-cert-file", "goes together with --tls-key-file");
             None
         }
+    }
+}
+
+fn write_mode(text: &str) -> Result<WriteMode, String> {
+    match text {
+        "auto" => Ok(WriteMode::Auto),
+        "push" => Ok(WriteMode::Push),
+        "pull-request" => Ok(WriteMode::PullRequest),
+        "off" => Ok(WriteMode::Off),
+        other => Err(format!("`{other}` is not one of auto, push, pull-request, off")),
+    }
+}
+
+/// `NAME <MAIL>`, as Git writes it.
+fn identity(text: &str) -> Result<Identity, String> {
+    let odd = |part: &str| part.is_empty() || part.contains(['<', '>', '\n', '\0']);
+    let parts = text.trim().strip_suffix('>').and_then(|text| text.split_once('<'));
+    let parts = parts.map(|(name, email)| (name.trim(), email.trim()));
+    match parts.filter(|(name, email)| !odd(name) && !odd(email)) {
+        Some((name, email)) => Ok(Identity { name: name.to_owned(), email: email.to_owned() }),
+        None => Err(format!("`{text}` is not of the form `{AUTHOR}`")),
     }
 }
 
@@ -438,7 +468,8 @@ mod tests {
         let error = check(ServeArgs {
             poll: Some("soon".into()),
             listen: Some("nowhere".into()),
-            write: Some("push".into()),
+            write: Some("force".into()),
+            git_author: Some("Sluice".into()),
             path: Some("../x".into()),
             trusted_proxies: Some(vec!["10.0.0.0/8".into(), "x".into()]),
             tls_cert_file: Some("c".into()),
@@ -455,6 +486,7 @@ mod tests {
             "poll",
             "listen",
             "write",
+            "git-author",
             "path",
             "trusted-proxies",
             "tls-cert-file",
@@ -510,14 +542,18 @@ mod tests {
 
     #[test]
     fn times_and_addresses_are_refused_with_an_example() {
-        for (text, seconds) in [("15s", 15), ("1h30m", 5400), ("2d", 172_800), ("2 minutes", 120), ("PT1M", 60)] {
+        for (text, seconds) in
+            [("15s", 15), ("1h30m", 5400), ("2d", 172_800), ("2 minutes", 120), ("PT1M", 60)]
+        {
             assert_eq!(time(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "soon", "15", "-15s", "1 fortnight"] {
             let error = time(text).unwrap_err();
             assert!(error.contains(&format!("`{text}` is")) && error.contains("for example 15s"), "{error}");
         }
-        for canary in ["hooks.example.org/canary", "hooks.example.org:443/canary", "ftp://x.example.org/canary"] {
+        for canary in
+            ["hooks.example.org/canary", "hooks.example.org:443/canary", "ftp://x.example.org/canary"]
+        {
             let error = check(args(|a| a.notify_url = Some(canary.into()))).unwrap_err().to_string();
             assert!(error.starts_with("--notify-url: must be") && error.contains("https://"), "{error}");
             assert!(!error.contains("canary"), "{error}");

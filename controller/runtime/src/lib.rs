@@ -40,6 +40,7 @@ pub fn main() -> ExitCode {
         Command::Wait(args) => commands::wait::run(&args),
         Command::Simulate(args) => commands::simulate::run(&args),
         Command::Brake(args) => commands::brake::run(&args),
+        Command::Rollback(args) => commands::rollback::run(&args),
         Command::Decisions(args) => commands::decisions::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::Device(args) => commands::device::run(&args),

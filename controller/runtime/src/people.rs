@@ -35,6 +35,11 @@ impl Authorise for People {
         answer(self.review(token, &act).await, MAY_NOT_BRAKE).map(Some)
     }
 
+    async fn may_release(&self, _: Option<&str>) -> Result<(), Refusal> {
+        let message = "in a cluster a rollback is a resource: create a Rollback with `kubectl`, as your own account may";
+        Err(Refusal::Forbidden(message.to_owned()))
+    }
+
     async fn may_touch(&self, token: Option<&str>, right: DeviceRight) -> Result<(), Refusal> {
         let verb = match right {
             DeviceRight::See => "get",

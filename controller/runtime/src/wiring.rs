@@ -16,9 +16,11 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use sluice_bundle::address::AddressPolicy;
 use sluice_core::{resolve::Owner, snapshot::Snapshot, status::Status};
-use sluice_engine::{BundlePolicy, Committed, Engine, Folder, Parts, Settings, last_commit};
+use sluice_engine::{
+    BundlePolicy, Committed, Engine, Folder, Parts, Settings, WriteBack, WriteMode, last_commit,
+};
 use sluice_notify::{Target, Teller};
-use sluice_repo::{Access, CommitId, Launch, Mirrors, Reader, Source, SourceSettings, hooks};
+use sluice_repo::{Access, CommitId, Launch, Mirrors, Reader, Reference, Source, SourceSettings, hooks};
 use sluice_serve::{
     admin::{Admin, Token, Tokens},
     device::{DeviceServer, DeviceSettings},
@@ -79,10 +81,13 @@ pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> a
         .look()
         .await
         .context("the brakes cannot be read, and without them what was stopped would be offered")?;
+    let mirrors = Mirrors::new(data.mirrors(), worker()?);
+    let source = Arc::new(source(&config, &mirrors, last_commit(&store, &config.owner.name).await?)?);
     let parts = Parts {
         resources: Arc::new(Committed),
         epoch,
-        source: Arc::new(source(&config, &data, last_commit(&store, &config.owner.name).await?)?),
+        source: Arc::clone(&source),
+        write: Some(Arc::new(write_back(&config, &mirrors, &source)?)),
         store,
         fleet: fleet.clone(),
         brakes: brakes.clone(),
@@ -210,7 +215,7 @@ pub(crate) async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpL
     })
 }
 
-fn source(config: &ServeConfig, data: &DataDir, known: Option<CommitId>) -> anyhow::Result<Source> {
+fn source(config: &ServeConfig, mirrors: &Mirrors, known: Option<CommitId>) -> anyhow::Result<Source> {
     // At the first start a mistyped directory is a mistake; later it is an outage, and what is known is served.
     if let (None, Some(folder)) = (known, config.repository.local_path()) {
         let (_, inside) = Reader::discover(&folder)
@@ -222,6 +227,14 @@ fn source(config: &ServeConfig, data: &DataDir, known: Option<CommitId>) -> anyh
             );
         }
     }
+    let source = mirrors.source(source_settings(config, known))?;
+    if let Err(error) = mirrors.remove_unused() {
+        tracing::warn!(%error, "mirrors of repositories that are not followed any more could not be removed");
+    }
+    Ok(source)
+}
+
+fn source_settings(config: &ServeConfig, known: Option<CommitId>) -> SourceSettings {
     let mut settings = SourceSettings::new(config.repository.clone(), config.reference.clone());
     settings.known = known;
     settings.access = Access {
@@ -231,12 +244,24 @@ fn source(config: &ServeConfig, data: &DataDir, known: Option<CommitId>) -> anyh
         proxy: config.proxy.clone(),
         insecure_http: false,
     };
-    let mirrors = Mirrors::new(data.mirrors(), worker()?);
-    let source = mirrors.source(settings)?;
-    if let Err(error) = mirrors.remove_unused() {
-        tracing::warn!(%error, "mirrors of repositories that are not followed any more could not be removed");
-    }
-    Ok(source)
+    settings
+}
+
+/// How Git is told of brakes.
+fn write_back(config: &ServeConfig, mirrors: &Mirrors, source: &Source) -> anyhow::Result<WriteBack> {
+    let branch = match &config.reference {
+        Reference::Branch(name) => Some(name.clone()),
+        Reference::Tag(_) | Reference::Semver(_) | Reference::Commit(_) => None,
+    };
+    // Somebody works in a clone with a work tree: the branch that is checked out is theirs.
+    let folder = config.repository.local_path();
+    let works = folder.is_some_and(|folder| Reader::has_work_tree(&folder));
+    let mode = match config.write {
+        WriteMode::Auto | WriteMode::Push if works => WriteMode::PullRequest,
+        mode => mode,
+    };
+    let source = Arc::new(mirrors.source(source_settings(config, source.commit()))?);
+    Ok(WriteBack { source, branch, mode, identity: config.identity.clone() })
 }
 
 fn engine_settings(config: &ServeConfig) -> Settings {

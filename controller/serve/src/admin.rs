@@ -30,6 +30,7 @@ mod names;
 mod openapi;
 mod ready;
 mod report;
+mod rollbacks;
 mod token;
 mod tokens;
 
@@ -100,6 +101,7 @@ impl Admin {
             .route("/status", get(status))
             .route("/explain", post(explain::explain))
             .route("/brakes", get(brakes::list).post(brakes::stop))
+            .route("/rollbacks", get(rollbacks::list).post(rollbacks::open))
             .route("/decisions", get(decisions::list))
             .route("/devices/export", device(post(devices::export), DeviceRight::See))
             .route("/devices/erase", device(post(devices::erase), DeviceRight::Erase))
@@ -130,7 +132,7 @@ async fn authorise(State(admin): State<Arc<Admin>>, request: Request, next: Next
     let Some(people) = &admin.people else { return unknown().await.into_response() };
     let token = authorise::bearer(request.headers());
     // Who may stop something need not be one who may read: that is asked when it is known of which app.
-    let stops = request.method() == Method::POST && request.uri().path() == "/brakes";
+    let stops = request.method() == Method::POST && matches!(request.uri().path(), "/brakes" | "/rollbacks");
     let asked = if stops { people.knows(token).await } else { people.may_read(token).await };
     match asked {
         Ok(()) => next.run(request).await,

@@ -13,6 +13,7 @@
 //! | `bundles/<digest>.json` | once each | the files of a bundle, and its zip |
 //! | `brakes/apps/<app>/<id>.json` | once each | who stopped which bundle where, and why |
 //! | `brakes/index.json` | compare-and-swap | all of them without their evidence (`sluice_core::brake::BrakeIndex`) |
+//! | `rollbacks/<app>/<id>.json` | once, then compare-and-swap | how far Git is told of a brake (`sluice_core::rollback`) |
 //! | `inventory/<name>.json` | replaced | documents of the engine |
 //!
 //! What gateways and the leader pass each other is in [`crate::relay`].
@@ -39,6 +40,7 @@ mod documents;
 mod follower;
 mod prune;
 mod records;
+mod rollbacks;
 mod served;
 mod snapshots;
 

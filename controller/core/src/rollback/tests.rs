@@ -18,7 +18,10 @@ fn rollback(why: &str, at: &str) -> Rollback {
 
 #[test]
 fn a_message_says_what_why_and_how_to_undo_it() {
-    let rollback = rollback("BrokenAtLaunch: at least 5 of the first 10 devices\ncould not start", "2026-11-30T10:00:00Z");
+    let rollback = rollback(
+        "BrokenAtLaunch: at least 5 of the first 10 devices\ncould not start",
+        "2026-11-30T10:00:00Z",
+    );
     let planned = Planned {
         commit: String::new(),
         parent: String::new(),
@@ -42,7 +45,10 @@ fn a_message_says_what_why_and_how_to_undo_it() {
     assert!(!text.to_lowercase().starts_with("revert"));
     let restored = Planned { mode: Mode::Restore, restores: Target::Builtin, ..planned };
     let text = Message::new(&rollback, &restored).text();
-    assert!(text.starts_with("Roll back production to builtin: ") && !text.contains("This reverts"), "{text}");
+    assert!(
+        text.starts_with("Roll back production to builtin: ") && !text.contains("This reverts"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -100,6 +100,33 @@ impl Reader {
         Ok(Messages { commits, truncated })
     }
 
+    /// The newest commit that leads to `tip`, and was committed after `since` (seconds since 1970), whose trailers `wanted`
+    /// takes. Of a longer history than `limit` commits the rest is not looked at.
+    pub fn find_trailer(
+        &self,
+        tip: CommitId,
+        since: i64,
+        limit: usize,
+        wanted: impl Fn(&str, &str) -> bool,
+    ) -> Result<Option<CommitId>, ReadError> {
+        self.retry(tip.git(), |repository| {
+            let mut walk = repository.revwalk()?;
+            walk.set_sorting(Sort::TIME)?;
+            walk.push(tip.git())?;
+            for id in walk.take(limit) {
+                let commit = repository.find_commit(id?)?;
+                if commit.time().seconds() < since {
+                    return Ok(None);
+                }
+                let message = String::from_utf8_lossy(commit.message_bytes());
+                if crate::trailers::parse(&message).into_iter().any(|(key, value)| wanted(key, value)) {
+                    return Ok(Some(CommitId::from_git(commit.id())));
+                }
+            }
+            Ok(None)
+        })
+    }
+
     /// Whether `old` is `new` or among its ancestors. An error when either cannot be read.
     pub fn contains(&self, new: CommitId, old: CommitId) -> Result<bool, ReadError> {
         if new == old {

@@ -73,7 +73,8 @@ fn send(
         let mut heard = noted.borrow_mut();
         // What is sent as the old value is the tip that the server has now, and not the one that was planned on: without
         // this a branch that was rewound or deleted meanwhile would be restored.
-        let as_planned = |old: git2::Oid| expected.map_or_else(|| old.is_zero(), |expected| old == expected.git());
+        let as_planned =
+            |old: git2::Oid| expected.map_or_else(|| old.is_zero(), |expected| old == expected.git());
         heard.moved = updates.len() != 1 || !updates.iter().all(|update| as_planned(update.src()));
         heard.sent = !heard.moved;
         if heard.moved {

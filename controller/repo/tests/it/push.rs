@@ -96,7 +96,8 @@ async fn a_branch_that_was_rewound_or_deleted_stays_so() {
 #[tokio::test]
 async fn a_new_branch_is_made_only_where_there_is_none() {
     let world = World::new().await;
-    let push = Push { branch: "rollback/production/1".into(), expected: None, draft: world.draft(world.base) };
+    let push =
+        Push { branch: "rollback/production/1".into(), expected: None, draft: world.draft(world.base) };
     assert_eq!(world.source.push(push.clone()).await, Pushed::Landed);
     assert_eq!((world.upstream.tip(&push.branch), world.tip()), (Some(push.draft.id), world.base));
     world.upstream.reset(&push.branch, world.base);

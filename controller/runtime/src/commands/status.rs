@@ -78,6 +78,9 @@ fn text(status: &Status, brakes: &[Value]) -> String {
     if !rollouts.is_empty() {
         text.push_str(&format!("\nRollouts:\n{rollouts}"));
     }
+    if !status.rollbacks.is_empty() {
+        text.push_str(&format!("\nRollbacks:\n{}", super::rollback::table(&status.rollbacks)));
+    }
     if !status.diagnostics.is_empty() {
         text.push_str("\nProblems of the observed commit:\n");
         text.extend(status.diagnostics.iter().map(|d| format!("  {d}\n")));
@@ -152,7 +155,7 @@ fn why(brake: &Value) -> String {
     format!("    Brake {} by {} at {}: {}\n", said("id"), said("by"), said("at"), said("reason"))
 }
 
-fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)

@@ -23,6 +23,9 @@ pub trait Authorise: fmt::Debug + Send + Sync {
     async fn may_brake(&self, token: Option<&str>, app: Option<Owned<'_>>)
     -> Result<Option<String>, Refusal>;
 
+    /// Whether the bearer may change what is released, beside stopping it.
+    async fn may_release(&self, token: Option<&str>) -> Result<(), Refusal>;
+
     /// Whether the bearer, who may read, may also do this to the data of single devices.
     async fn may_touch(&self, token: Option<&str>, right: DeviceRight) -> Result<(), Refusal>;
 }

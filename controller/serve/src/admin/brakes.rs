@@ -111,11 +111,7 @@ pub(super) async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> R
         Ok(body) => body,
         Err(error) => return error.into_response(),
     };
-    let Some(watch) = &admin.device.views.braking else {
-        let message =
-            "changes are not made through this server; `sluice brake --store` writes to its bundle store";
-        return ApiError::new(StatusCode::NOT_IMPLEMENTED, "read_only", message).into_response();
-    };
+    let Some(watch) = &admin.device.views.braking else { return read_only().into_response() };
     match brake(&admin, watch, token.as_deref(), &body).await {
         Ok(brake) => Json(brake).into_response(),
         Err(error) => error.into_response(),
@@ -128,11 +124,37 @@ async fn brake(
     token: Option<&str>,
     body: &[u8],
 ) -> Result<BrakeView, ApiError> {
-    let away = |error: ControlError| {
-        let message = format!("the brake is not in force: {error}");
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", message)
-    };
     let request: BrakeRequest = input::parse(body)?;
+    let (aim, by) = aim_of(admin, watch, token, &request).await?;
+    let never = never(&aim);
+    let braked = watch.stop(aim, &by, &request.reason, Timestamp::now(), false).await.map_err(away)?;
+    let braked = braked.ok_or(never)?;
+    Ok(view(&admin.device.views, &braked.brake, Some(braked.fresh)))
+}
+
+pub(super) fn read_only() -> ApiError {
+    let message =
+        "changes are not made through this server; `sluice brake --store` writes to its bundle store";
+    ApiError::new(StatusCode::NOT_IMPLEMENTED, "read_only", message)
+}
+
+pub(super) fn away(error: ControlError) -> ApiError {
+    let message = format!("the brake is not in force: {error}");
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", message)
+}
+
+pub(super) fn never(aim: &Aim) -> ApiError {
+    let message = format!("no bundle of {} was ever published as {}", aim.app, aim.release);
+    ApiError::new(StatusCode::NOT_FOUND, "no_release", message)
+}
+
+/// What a request means and who wants it, once it is known that they may, and why is said.
+pub(super) async fn aim_of(
+    admin: &Admin,
+    watch: &BrakeWatch,
+    token: Option<&str>,
+    request: &BrakeRequest,
+) -> Result<(Aim, String), ApiError> {
     let views = &admin.device.views;
     let people = admin.people.as_ref();
     let people =
@@ -143,10 +165,10 @@ async fn brake(
         Some(app) => {
             let owner = watch.owner(&app).await.map_err(away)?;
             let who = people.may_brake(token, Some(Owned { app: &app, owner: owner.as_deref() })).await?;
-            (who, aimed(views, watch, &request).await.map_err(away)?)
+            (who, aimed(views, watch, request).await.map_err(away)?)
         }
         None => {
-            let aimed = aimed(views, watch, &request).await.map_err(away)?;
+            let aimed = aimed(views, watch, request).await.map_err(away)?;
             let app = aimed.as_ref().ok().map(|aim| &aim.app);
             let owner = match app {
                 Some(app) => watch.owner(app).await.map_err(away)?,
@@ -160,11 +182,7 @@ async fn brake(
     if request.reason.trim().is_empty() {
         return Err(input::invalid("`reason` is missing: say why, for those who have to mend it"));
     }
-    let never = format!("no bundle of {} was ever published as {}", aim.app, aim.release);
-    let by = by(who, request.by.trim());
-    let braked = watch.stop(aim, &by, &request.reason, Timestamp::now(), false).await.map_err(away)?;
-    let braked = braked.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "no_release", never))?;
-    Ok(view(views, &braked.brake, Some(braked.fresh)))
+    Ok((aim, by(who, request.by.trim())))
 }
 
 /// What the request means, by the names that this process knows; by those of the records where another one leads.
@@ -189,6 +207,20 @@ async fn aimed(
 }
 
 impl BrakeRequest {
+    /// What `release` of a channel is meant, as `by` says and for `reason`.
+    pub(super) fn of_channel(
+        (app, channel, release): (Option<String>, String, Option<String>),
+        by: String,
+        reason: String,
+    ) -> Self {
+        Self { app, channel: Some(channel), release, devices: None, by, reason }
+    }
+
+    /// Why, for people.
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+
     /// The app that it names, whether there is one or not.
     fn named(&self) -> Option<AppId> {
         let within = || Some(self.channel.as_deref()?.split_once('/')?.0);

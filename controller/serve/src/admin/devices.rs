@@ -245,7 +245,8 @@ async fn put(
         return Ok(Overridden { channel: None, until: None });
     };
     let until = until.ok_or_else(|| invalid("`until` is missing: say when the override ends"))?;
-    let no_time = |_| invalid(format!("`until`: `{until}` is no time; write for example 2026-12-24T18:00:00Z"));
+    let no_time =
+        |_| invalid(format!("`until`: `{until}` is no time; write for example 2026-12-24T18:00:00Z"));
     let until: Timestamp = until.parse().map_err(no_time)?;
     let left = until.as_second() - now.as_second();
     if !(1..=LONGEST).contains(&left) {

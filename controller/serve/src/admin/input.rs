@@ -36,7 +36,10 @@ mod tests {
     fn no_error_repeats_what_was_sent() {
         for body in [r#"{"canary":1}"#, r#"{"by":{"canary":1}}"#, r#"{"by":"canary""#, "canary"] {
             let error = parse::<Shape>(body.as_bytes()).unwrap_err();
-            assert!(error.message.contains("(line 1, column ") && !error.message.contains("canary"), "{error:?}");
+            assert!(
+                error.message.contains("(line 1, column ") && !error.message.contains("canary"),
+                "{error:?}"
+            );
         }
     }
 }

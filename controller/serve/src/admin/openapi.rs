@@ -12,14 +12,15 @@ use super::{
     decisions::Decisions,
     devices::{Acts, EraseRequest, Erased, Kept, Overridden, OverrideRequest, WhoseData},
     explain::Explanation,
+    rollbacks::{Opened, RollbackRequest},
 };
 
 /// The document.
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Sluice admin API", description = "State of an installation, for people and tools.", license(name = "Apache-2.0")),
-    paths(super::status, super::explain::explain, super::brakes::list, super::brakes::stop, super::decisions::list, super::devices::export, super::devices::erase, super::devices::put_on, super::devices::acts, super::report::report),
-    components(schemas(ApiError, BrakeRequest, BrakeView, Acts, Decisions, EraseRequest, Erased, Explanation, Kept, Overridden, OverrideRequest, WhoseData, Status, DeviceRequest)),
+    paths(super::status, super::explain::explain, super::brakes::list, super::brakes::stop, super::rollbacks::list, super::rollbacks::open, super::decisions::list, super::devices::export, super::devices::erase, super::devices::put_on, super::devices::acts, super::report::report),
+    components(schemas(ApiError, BrakeRequest, BrakeView, RollbackRequest, Opened, Rollback, Acts, Decisions, EraseRequest, Erased, Explanation, Kept, Overridden, OverrideRequest, WhoseData, Status, DeviceRequest)),
     modifiers(&Bearer)
 )]
 pub(super) struct Document;
@@ -49,6 +50,38 @@ pub(super) struct Status {
     channels: Vec<Value>,
     /// Problems of the observed commit: file, line, column, severity, code, message.
     diagnostics: Vec<Value>,
+    /// How far Git is told of brakes, the oldest first.
+    rollbacks: Vec<Value>,
+}
+
+/// How far Git is told of one brake. Further fields follow `phase`.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only its shape is used")]
+pub(super) struct Rollback {
+    /// The id of its brake.
+    id: String,
+    app: String,
+    channel: String,
+    release: Option<String>,
+    digest: String,
+    /// `Requested` or `GateFailed`.
+    cause: String,
+    by: String,
+    why: String,
+    /// When the bundle was braked.
+    at: String,
+    /// `Braked`, `Planned`, `Pushed`, `ProposalOpen`, or an end: `Complete`, `Superseded`, `Declined`, `Conflict`,
+    /// `CircuitOpen`, `HistoryRewritten`.
+    phase: String,
+    /// The commit, its parent, the commit that brought the release, the mode, and what it restores.
+    planned: Option<Value>,
+    /// The branch that waits to be merged.
+    proposal: Option<String>,
+    /// Why it does not go on: reason, message, since.
+    stall: Option<Value>,
+    /// What was done: at, phase, message.
+    log: Vec<Value>,
 }
 
 /// An update check. Further fields are allowed.

@@ -72,6 +72,10 @@ impl Authorise for Token {
         self.knows(token).await.map(|()| None)
     }
 
+    async fn may_release(&self, token: Option<&str>) -> Result<(), Refusal> {
+        self.knows(token).await
+    }
+
     async fn may_touch(&self, token: Option<&str>, _: DeviceRight) -> Result<(), Refusal> {
         self.knows(token).await
     }

@@ -178,6 +178,10 @@ impl Authorise for Tokens {
         found.map(|known| Some(known.name.clone())).ok_or_else(|| only(&mine))
     }
 
+    async fn may_release(&self, token: Option<&str>) -> Result<(), Refusal> {
+        self.may_read(token).await
+    }
+
     async fn may_touch(&self, token: Option<&str>, _: DeviceRight) -> Result<(), Refusal> {
         self.may_read(token).await
     }

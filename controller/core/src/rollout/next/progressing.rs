@@ -289,8 +289,8 @@ impl Pass<'_> {
                     .map_or("EvidenceMissing", |verdict| verdict.reason.as_str());
                 let number = step.map_or(candidate.step + 1, |step| step.number);
                 let holds = gate.on_inconclusive == OnInconclusive::Hold;
-                let first = self.record.stable.is_none()
-                    && matches!(reason, "NoKnownDevices" | "EvidenceMissing");
+                let first =
+                    self.record.stable.is_none() && matches!(reason, "NoKnownDevices" | "EvidenceMissing");
                 let then = if overdue && self.is_bad(candidate) {
                     Then::Told
                 } else if holds && approved {

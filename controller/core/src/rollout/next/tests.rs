@@ -322,7 +322,8 @@ fn a_first_release_says_why_it_is_held() {
     world.sleep(HOUR);
     let held = world.pass().progress;
     assert_eq!(held.phase, Phase::Held);
-    for words in ["first release of this channel", "strategy: Immediate", "approve step 1, which counts from"] {
+    for words in ["first release of this channel", "strategy: Immediate", "approve step 1, which counts from"]
+    {
         assert!(held.message.contains(words), "{}", held.message);
     }
     world.channel.rollout.strategy = Strategy::Immediate;

@@ -52,10 +52,7 @@ pub(super) enum Then {
     Approved(Option<Timestamp>),
     /// Nobody can be compared with, because the channel served nothing before. `approval`: whether a person may let it go on,
     /// `from` that time on if not yet.
-    First {
-        approval: bool,
-        from: Option<Timestamp>,
-    },
+    First { approval: bool, from: Option<Timestamp> },
 }
 
 impl Then {

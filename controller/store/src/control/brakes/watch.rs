@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -15,9 +15,11 @@ use std::{
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use sluice_core::{
-    brake::{Aim, BrakeIndex, Brakes},
+    brake::{Aim, Brake, BrakeIndex, Brakes},
+    channel::Target,
     digest::Digest,
     ids::{AppId, ChannelName, Version},
+    rollback::{Cause, Rollback},
 };
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -50,6 +52,8 @@ pub struct BrakeWatch {
     confirmed: AtomicI64,
     trouble: Mutex<Option<String>>,
     names: tokio::sync::Mutex<Option<(Instant, Arc<ChannelNames>)>>,
+    /// Rollbacks that somebody of this process has opened.
+    opened: AtomicU64,
 }
 
 /// Every channel: the name of its object, the app, and the name that devices use.
@@ -73,6 +77,7 @@ impl BrakeWatch {
             confirmed: AtomicI64::new(0),
             trouble: Mutex::default(),
             names: tokio::sync::Mutex::default(),
+            opened: AtomicU64::new(0),
         })
     }
 
@@ -151,6 +156,29 @@ impl BrakeWatch {
         let wanted =
             NewBrake { app, digest, release, scope, devices, by, why, at, evidence, rollback, lifted };
         self.brake(wanted).await.map(Some)
+    }
+
+    /// Stops what somebody aims at, and opens its rollback, to `to` or to what did well last. A rollback that stands open is
+    /// left as it is. `None` as in [`Self::stop`], and where a whole app is aimed at.
+    pub async fn roll_back(
+        &self,
+        aim: Aim,
+        (by, why): (&str, &str),
+        at: Timestamp,
+        to: Option<Target>,
+    ) -> Result<Option<(Braked, Rollback)>, ControlError> {
+        let Some(braked) = self.stop(aim, by, why, at, true).await? else { return Ok(None) };
+        let brake = Brake { by: by.to_owned(), why: why.to_owned(), ..braked.brake.clone() };
+        let Some(rollback) = Rollback::of(&brake, Cause::Requested, to) else { return Ok(None) };
+        let store = self.store().await?;
+        store.open_rollback(&rollback).await?;
+        self.opened.fetch_add(1, Ordering::Release);
+        Ok(Some((braked, rollback)))
+    }
+
+    /// How many rollbacks somebody of this process has opened.
+    pub fn rollbacks_opened(&self) -> u64 {
+        self.opened.load(Ordering::Acquire)
     }
 
     /// Who owns an app; nobody before it was ever published.

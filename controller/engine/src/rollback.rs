@@ -1,0 +1,237 @@
+//! Rollbacks at work: tells Git of every brake that asks for it, once, and never by force (rule 7).
+//!
+//! It has a task of its own, since a Git host may be slow or away for hours, and nothing else waits for it. What is about
+//! to be done stands in the bundle store before it is done, so that whoever goes on after a crash repeats nothing: the
+//! same plan on the same tip is the same commit, and what was pushed is found in the history.
+
+mod ground;
+mod plan;
+mod step;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use sluice_core::{
+    brake::{BrakeId, Brakes},
+    ids::AppId,
+    inventory::Inventory,
+    record::AppRecord,
+    rollback::{Cause, Phase, Rollback, circuit_opens},
+};
+use sluice_repo::{Identity, Source};
+use sluice_store::{
+    control::{BrakeWatch, BundleStore, ControlError},
+    objects::Etag,
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, MissedTickBehavior},
+};
+
+use crate::Folder;
+
+/// Between two looks at the brakes.
+const LOOK: Duration = Duration::from_millis(200);
+/// Between two looks at what others opened.
+const LIST: Duration = Duration::from_secs(10);
+/// Between two looks whether a proposal was merged.
+const PROPOSAL: Duration = Duration::from_secs(15);
+/// The first wait after something failed; each one after it is twice as long, up to the last.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LAST_WAIT: Duration = Duration::from_mins(15);
+/// How long somebody who asks may take between the brake and its rollback.
+const ASKING: SignedDuration = SignedDuration::from_secs(5);
+/// Who makes the gate's brakes.
+const GATE: &str = "gate";
+
+/// How Git is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteMode {
+    /// To the branch that is followed; where that takes no commits of ours, to one of its own that a person merges.
+    Auto,
+    /// To the branch that is followed.
+    Push,
+    /// To a branch of its own, which a person merges.
+    PullRequest,
+    /// Not at all.
+    Off,
+}
+
+/// How Git is told of brakes.
+#[derive(Debug)]
+pub struct WriteBack {
+    /// The repository. A follower of its own: what it sees is nobody else's news.
+    pub source: Arc<Source>,
+    /// The branch that is followed; `None`: a tag or a commit is, which no commit of ours can change.
+    pub branch: Option<String>,
+    /// How it is written to.
+    pub mode: WriteMode,
+    /// Who commits.
+    pub identity: Identity,
+}
+
+/// What the engine knows, as far as rollbacks are planned from it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Standing {
+    pub(crate) inventory: Arc<Inventory>,
+    /// The records of the owner's apps.
+    pub(crate) records: BTreeMap<AppId, Arc<AppRecord>>,
+}
+
+impl Standing {
+    /// Whether nothing changed.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Arc<AppRecord>, &Arc<AppRecord>)| Arc::ptr_eq(a, b);
+        Arc::ptr_eq(&self.inventory, &other.inventory)
+            && self.records.len() == other.records.len()
+            && self.records.values().zip(other.records.values()).all(same)
+    }
+}
+
+/// A rollback that is not at its end, and when it is looked at again.
+#[derive(Debug)]
+struct Open {
+    rollback: Rollback,
+    etag: Etag,
+    due: Instant,
+    wait: Duration,
+    /// Races that were lost in a row.
+    raced: u32,
+}
+
+/// Tells Git of the brakes of one owner's apps.
+#[derive(Debug)]
+pub(crate) struct Reverter {
+    store: Arc<BundleStore>,
+    watch: Arc<BrakeWatch>,
+    write: Arc<WriteBack>,
+    folder: Folder,
+    standing: watch::Receiver<Standing>,
+    /// Wakes the engine: the branch has a new commit.
+    look: Arc<Notify>,
+    shown: watch::Sender<Arc<Vec<Rollback>>>,
+    open: BTreeMap<BrakeId, Open>,
+    ended: BTreeMap<BrakeId, Rollback>,
+    brakes: Option<Arc<Brakes>>,
+    /// Rollbacks that were opened in this process when the store was read last.
+    opened: u64,
+    listed: Option<Instant>,
+}
+
+impl Reverter {
+    pub(crate) fn new(
+        store: Arc<BundleStore>,
+        watch: Arc<BrakeWatch>,
+        (write, folder): (Arc<WriteBack>, Folder),
+        standing: watch::Receiver<Standing>,
+        (look, shown): (Arc<Notify>, watch::Sender<Arc<Vec<Rollback>>>),
+    ) -> Self {
+        let (open, ended) = (BTreeMap::new(), BTreeMap::new());
+        let (brakes, opened, listed) = (None, 0, None);
+        Self { store, watch, write, folder, standing, look, shown, open, ended, brakes, opened, listed }
+    }
+
+    /// Works until the returned future is dropped; dropping it loses nothing.
+    pub(crate) async fn run(mut self) {
+        let mut every = tokio::time::interval(LOOK);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            if let Err(error) = self.turn().await {
+                tracing::warn!(%error, "rollbacks wait for the bundle store; what is braked stays braked");
+                self.listed = None;
+                tokio::time::sleep(FIRST_WAIT).await;
+            }
+        }
+    }
+
+    async fn turn(&mut self) -> Result<(), ControlError> {
+        let brakes = self.watch.brakes().load_full();
+        let opened = self.watch.rollbacks_opened();
+        let braked = self.brakes.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &brakes));
+        if braked || opened != self.opened || self.listed.is_none_or(|at| at.elapsed() >= LIST) {
+            self.list().await?;
+            self.open_asked(&brakes).await?;
+            (self.brakes, self.opened) = (Some(brakes), opened);
+            self.show();
+        }
+        let now = Instant::now();
+        if self.standing.has_changed().unwrap_or(false) {
+            self.standing.mark_unchanged();
+            // What a person had to mend may be mended.
+            self.open
+                .values_mut()
+                .filter(|open| open.rollback.stall.is_some())
+                .for_each(|open| open.due = now);
+        }
+        let due: Vec<BrakeId> =
+            self.open.iter().filter(|(_, open)| open.due <= now).map(|(id, _)| id.clone()).collect();
+        for id in due {
+            self.step(&id).await?;
+            self.show();
+        }
+        Ok(())
+    }
+
+    /// Reads what stands in the store.
+    async fn list(&mut self) -> Result<(), ControlError> {
+        let records = self.standing.borrow().records.clone();
+        for (rollback, etag) in self.store.rollbacks().await? {
+            if !records.contains_key(&rollback.app) {
+                continue;
+            }
+            if rollback.phase.is_end() {
+                self.open.remove(&rollback.id);
+                self.ended.insert(rollback.id.clone(), rollback);
+            } else if self.open.get(&rollback.id).is_none_or(|known| known.etag != etag) {
+                let (due, wait) = (Instant::now(), FIRST_WAIT);
+                self.open.insert(rollback.id.clone(), Open { rollback, etag, due, wait, raced: 0 });
+            }
+        }
+        self.listed = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Opens what brakes ask for and nobody has opened: a brake is written first, and whoever wrote it may be gone.
+    async fn open_asked(&mut self, brakes: &Brakes) -> Result<(), ControlError> {
+        let records = self.standing.borrow().records.clone();
+        let mut opened = false;
+        for brake in brakes.iter().filter(|brake| brake.rollback && records.contains_key(&brake.app)) {
+            if self.open.contains_key(&brake.id) || self.ended.contains_key(&brake.id) {
+                continue;
+            }
+            let cause = if brake.by == GATE { Cause::GateFailed } else { Cause::Requested };
+            // Whoever asks opens it right after the brake, and knows more of what is wanted.
+            let fresh = Timestamp::now().duration_since(brake.at) < ASKING;
+            if cause == Cause::Requested && fresh {
+                continue;
+            }
+            let Some(mut rollback) = Rollback::of(brake, cause, None) else { continue };
+            let others = self.open.values().map(|open| &open.rollback).chain(self.ended.values());
+            if circuit_opens(&rollback, others) {
+                let message = format!(
+                    "the gate has rolled {} back too often in a day: its bundle stays braked, and nothing is committed \
+                     until a person does",
+                    rollback.channel
+                );
+                rollback.enter(Phase::CircuitOpen, Timestamp::now(), message);
+            }
+            self.store.open_rollback(&rollback).await?;
+            opened = true;
+        }
+        if opened { self.list().await } else { Ok(()) }
+    }
+
+    fn show(&self) {
+        let open = self.open.values().map(|open| &open.rollback);
+        let mut all: Vec<Rollback> = open.chain(self.ended.values()).cloned().collect();
+        all.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+        self.shown.send_if_modified(|before| {
+            let differs = **before != all;
+            if differs {
+                *before = Arc::new(all);
+            }
+            differs
+        });
+    }
+}
