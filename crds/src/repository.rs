@@ -186,7 +186,7 @@ pub enum Apply {
 pub struct Write {
     /// `Auto`: push, or a pull request where the branch is protected. `Off`: never write.
     pub mode: WriteMode,
-    /// Credentials for writing; those for reading when left out. Reserved: not supported yet.
+    /// Secret with the credentials for writing; those for reading when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,
 }

@@ -47,6 +47,10 @@ pub struct RollbackSpec {
     /// The bad bundle digest; one that the channel has served.
     #[schemars(length(min = 64, max = 64), regex(pattern = SHA256))]
     pub digest: String,
+    /// The version that the channel goes back to, or `builtin`; what did well last when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub to: Option<String>,
     /// Why it was opened.
     #[serde(default)]
     pub reason: Reason,

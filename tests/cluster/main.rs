@@ -12,6 +12,7 @@ mod notifications;
 mod people;
 mod restore;
 mod rights;
+mod rollback;
 mod several;
 mod support;
 mod terms;

@@ -258,6 +258,8 @@ async fn applies_itself(installed: &Installed) {
     );
     operator.hint().await;
     operator.offers(&phone, "1.3.0").await;
+    // Shown as a Rollback.
+    world.gate_brakes("1.3.0").await;
     installed.answers_a_person().await;
 }
 
@@ -299,6 +301,7 @@ async fn every_right_is_needed_where_another_tool_applies() {
         operator.offers(&phone, version).await;
         world.says("shop-production", version).await;
     }
+    world.gate_brakes("1.1.0").await;
     installed.answers_a_person().await;
     installed.needs_all_and_no_more().await;
 }

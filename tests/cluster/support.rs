@@ -8,7 +8,7 @@ mod phone;
 mod replica;
 mod witness;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -16,8 +16,16 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
+use sluice_core::{
+    brake::{Devices, Scope},
+    ids::AppId,
+};
 use sluice_crds::{Channel, Release, Repository};
 use sluice_repo::testing::{Changes, Upstream};
+use sluice_store::{
+    control::{BundleStore, NewBrake},
+    objects::Directory,
+};
 pub use sluice_test_parts::{ControlPlane, GitHttps, until};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -201,6 +209,29 @@ impl World {
             }
         })
         .await
+    }
+
+    /// Brakes a version on the production channel as the gate does, in the bundle store.
+    pub async fn gate_brakes(&self, version: &str) {
+        let objects = Arc::new(Directory::open(self.file("data").join("store")).unwrap());
+        let store = BundleStore::open_existing(objects).await.unwrap();
+        let app: AppId = self.app.parse().unwrap();
+        let record = store.record(&app).await.unwrap().unwrap();
+        let release = version.parse().unwrap();
+        let wanted = NewBrake {
+            digest: record.versions[&release].digest,
+            app,
+            release: Some(release),
+            scope: Scope::Channel("production".parse().unwrap()),
+            devices: Devices::Return,
+            by: "gate".to_owned(),
+            why: "BrokenAtLaunch: it does not start".to_owned(),
+            at: jiff::Timestamp::now(),
+            evidence: None,
+            rollback: true,
+            lifted: Vec::new(),
+        };
+        store.brake(wanted).await.unwrap();
     }
 
     /// Moves the production channel.

@@ -16,9 +16,9 @@ use sluice_crds::{
     common::ConditionStatus,
     repository::{Apply, TakeOver},
 };
-use sluice_engine::{Engine, EngineError, Parts, Resources, Settings, last_commit};
+use sluice_engine::{Engine, EngineError, Parts, Resources, Settings, WriteBack, last_commit};
 use sluice_notify::{Target, Teller};
-use sluice_repo::{Source, SourceSettings};
+use sluice_repo::{Identity, Reference, Source, SourceSettings};
 use sluice_store::control::ControlError;
 use tokio::{
     sync::{Notify, broadcast, watch},
@@ -40,6 +40,7 @@ use crate::{
     plan::{Following, confirmed, name},
     report::{NOTE, Reporter, ready_reason},
     repository::{Said, status},
+    rollbacks::Rollbacks,
     status::{cut, patch},
 };
 
@@ -98,13 +99,15 @@ pub(crate) struct Follow {
 /// The parts of a running engine that the Repository's own affairs need.
 struct Running {
     source: Arc<Source>,
+    /// The same for writing.
+    write: Arc<Source>,
     look: Arc<Notify>,
     adopted: Option<Arc<Adopted>>,
     secrets: Secrets,
     /// Tells whom the Repository names.
     notifier: Option<Notifier>,
-    /// Ends with it.
-    _announcing: AbortOnDrop,
+    /// These end with it.
+    _beside: [AbortOnDrop; 2],
 }
 
 impl Follow {
@@ -245,6 +248,7 @@ impl Follow {
                 None
             }
         };
+        let write = self.write_back(&following, &secrets, &source).await?;
         let parts = Parts {
             source: Arc::clone(&source),
             resources,
@@ -252,7 +256,7 @@ impl Follow {
             store: Arc::clone(store),
             fleet: Arc::clone(&shared.fleet),
             brakes: Arc::clone(&shared.brakes),
-            write: None,
+            write: Some(Arc::clone(&write)),
             snapshot: Arc::clone(&shared.snapshot),
             status: Arc::new(ArcSwap::from_pointee(Status::default())),
             look: Arc::clone(&look),
@@ -267,8 +271,41 @@ impl Follow {
         };
         let engine = Engine::open(settings, parts).await?;
         let announcing = tokio::spawn(teller.run());
-        let announcing = AbortOnDrop(announcing.abort_handle());
-        Ok((engine, reporter, Running { source, look, adopted, secrets, notifier, _announcing: announcing }))
+        let told = AbortOnDrop(announcing.abort_handle());
+        let place = (namespace.as_str(), owner.as_str());
+        let (store, brakes) = (Arc::clone(store), Arc::clone(&shared.brakes));
+        let shown = Rollbacks::new(shared.client.clone(), place, store, brakes, reporter.status());
+        let shown = AbortOnDrop(tokio::spawn(shown.run()).abort_handle());
+        let write = Arc::clone(&write.source);
+        Ok((
+            engine,
+            reporter,
+            Running { source, write, look, adopted, secrets, notifier, _beside: [told, shown] },
+        ))
+    }
+
+    /// How Git is told of brakes: a follower of its own, with the credentials for writing.
+    async fn write_back(
+        &self,
+        following: &Following,
+        secrets: &Secrets,
+        source: &Source,
+    ) -> Result<Arc<WriteBack>, Trouble> {
+        let shared = &self.shared;
+        let mut settings = SourceSettings::new(following.url.clone(), following.reference.clone());
+        settings.known = source.commit();
+        settings.access = secrets.write_access(&shared.tokens).await?;
+        let source = shared.mirrors.source(settings).map_err(|error| Trouble {
+            reason: "CredentialsInvalid",
+            message: format!("the credentials for writing: {error}"),
+            passes: false,
+        })?;
+        let branch = match &following.reference {
+            Reference::Branch(name) => Some(name.clone()),
+            Reference::Tag(_) | Reference::Semver(_) | Reference::Commit(_) => None,
+        };
+        let identity = Identity { name: "Sluice".to_owned(), email: "sluice@localhost".to_owned() };
+        Ok(Arc::new(WriteBack { source: Arc::new(source), branch, mode: following.write, identity }))
     }
 
     /// Moves apps here that the platform team says move here. Not those that the other one is to take from here: each
@@ -304,7 +341,7 @@ impl Follow {
 
     /// The Repository's own affairs while its engine runs: requests, confirmations, Secrets, status.
     async fn attend(&mut self, object: &Arc<Repository>, reporter: &Reporter, running: Running) -> Ended {
-        let Running { source, look, adopted, mut secrets, mut notifier, _announcing } = running;
+        let Running { source, write, look, adopted, mut secrets, mut notifier, _beside } = running;
         let mut said = reporter.status();
         let name = name(object);
         let mut next_secrets = Instant::now() + SECRETS;
@@ -388,7 +425,8 @@ impl Follow {
                             next_secrets = Instant::now() + MENDED;
                         }
                     }
-                    match self.renew(&object.namespace().unwrap_or_default(), object, &secrets, &source).await {
+                    let namespace = object.namespace().unwrap_or_default();
+                    match self.renew(&namespace, object, &secrets, (&source, &write)).await {
                         Ok(None) => {}
                         Ok(Some(fresh)) => {
                             tracing::info!(repository = name, "credentials were read anew");
@@ -414,11 +452,13 @@ impl Follow {
         namespace: &str,
         object: &Repository,
         known: &Secrets,
-        source: &Source,
+        (source, write): (&Source, &Source),
     ) -> Result<Option<Secrets>, Trouble> {
         let fresh = Secrets::load(&self.shared.client, namespace, &object.spec).await?;
         let access = fresh.access(&self.shared.tokens).await?;
-        source.set_access(access).map_err(|error| Trouble {
+        let writing = fresh.write_access(&self.shared.tokens).await?;
+        let set = source.set_access(access).and_then(|()| write.set_access(writing));
+        set.map_err(|error| Trouble {
             reason: "CredentialsInvalid",
             message: error.to_string(),
             passes: false,

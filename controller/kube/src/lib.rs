@@ -28,6 +28,7 @@ mod report;
 mod repositories;
 mod repository;
 pub mod review;
+mod rollbacks;
 mod skew;
 mod status;
 mod terms;

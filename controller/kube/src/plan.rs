@@ -7,9 +7,9 @@ use sluice_core::{channel::Freeze, resolve::Owner};
 use sluice_crds::{
     CONFIRM_DELETE_ANNOTATION, Repository,
     common::duration,
-    repository::{Apply, Reference as Wanted, TakeOver},
+    repository::{self, Apply, Reference as Wanted, TakeOver},
 };
-use sluice_engine::Folder;
+use sluice_engine::{Folder, WriteMode};
 use sluice_manifest::freezes;
 use sluice_repo::{PathFilter, Reference, RepositoryUrl};
 
@@ -30,6 +30,7 @@ pub(crate) struct Following {
     pub(crate) grace: Grace,
     pub(crate) take_over: Vec<TakeOver>,
     pub(crate) freezes: Arc<Vec<Freeze>>,
+    pub(crate) write: WriteMode,
 }
 
 impl Following {
@@ -45,7 +46,6 @@ impl Following {
             ("verify", spec.verify.is_some()),
             ("forge", spec.forge.is_some()),
             ("metricProviders", !spec.metric_providers.is_empty()),
-            ("write.secretRef", spec.write.secret_ref.is_some()),
         ] {
             if used {
                 return Err(Trouble {
@@ -87,6 +87,12 @@ impl Following {
             apply: spec.apply,
             grace: grace.map_err(|error| invalid("deletionGracePeriod", &error))?,
             take_over: spec.take_over.clone(),
+            write: match spec.write.mode {
+                repository::WriteMode::Auto => WriteMode::Auto,
+                repository::WriteMode::Push => WriteMode::Push,
+                repository::WriteMode::PullRequest => WriteMode::PullRequest,
+                repository::WriteMode::Off => WriteMode::Off,
+            },
             freezes: Arc::new(freezes(&spec.freezes).map_err(|error| invalid("freezes", &error))?),
         })
     }

@@ -41,6 +41,9 @@ pub(crate) const NOTE: usize = 1_000;
 
 type Generations = Arc<ByObject<i64>>;
 
+/// The engine's word, and the generations of the objects that it looked at.
+pub(crate) type Reported = Option<(Arc<Status>, Generations)>;
+
 /// Writes what the engine of one Repository says of its objects.
 pub(crate) struct Reporter {
     objects: Objects,
@@ -53,7 +56,7 @@ pub(crate) struct Reporter {
     waiting: Mutex<HashMap<ObjectKey, Instant>>,
     /// Objects whose status was found right: they are not looked at again until something changes.
     right: Mutex<ByObject<About>>,
-    latest: watch::Sender<Option<(Arc<Status>, Generations)>>,
+    latest: watch::Sender<Reported>,
 }
 
 /// What the status of an object follows from.
@@ -139,7 +142,7 @@ impl Reporter {
     }
 
     /// The engine's last word.
-    pub(crate) fn status(&self) -> watch::Receiver<Option<(Arc<Status>, Generations)>> {
+    pub(crate) fn status(&self) -> watch::Receiver<Reported> {
         self.latest.subscribe()
     }
 
