@@ -34,7 +34,7 @@ pub use cycle::Engine;
 pub use materialise::{BundlePolicy, MakeError, from_git};
 pub use observe::files_of_commit;
 pub use resources::{Committed, Declared, InForce, Resources, Unavailable};
-pub use rollback::{WriteBack, WriteMode};
+pub use rollback::{WRITE_DEADLINE, WriteBack, WriteMode};
 pub use saved::last_commit;
 
 /// The folder of the repository that is read.

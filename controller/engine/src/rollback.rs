@@ -30,6 +30,9 @@ use tokio::{
 
 use crate::Folder;
 
+/// Total time of one look or push of a [`WriteBack::source`]. Nobody waits for a hanging host as long as for a large fetch.
+pub const WRITE_DEADLINE: Duration = Duration::from_mins(1);
+
 /// Between two looks at the brakes.
 const LOOK: Duration = Duration::from_millis(200);
 /// Between two looks at what others opened.

@@ -16,7 +16,9 @@ use sluice_crds::{
     common::ConditionStatus,
     repository::{Apply, TakeOver},
 };
-use sluice_engine::{Engine, EngineError, Parts, Resources, Settings, WriteBack, last_commit};
+use sluice_engine::{
+    Engine, EngineError, Parts, Resources, Settings, WRITE_DEADLINE, WriteBack, last_commit,
+};
 use sluice_notify::{Target, Teller};
 use sluice_repo::{Identity, Reference, Source, SourceSettings};
 use sluice_store::control::ControlError;
@@ -294,6 +296,7 @@ impl Follow {
         let shared = &self.shared;
         let mut settings = SourceSettings::new(following.url.clone(), following.reference.clone());
         settings.known = source.commit();
+        settings.deadline = WRITE_DEADLINE;
         settings.access = secrets.write_access(&shared.tokens).await?;
         let source = shared.mirrors.source(settings).map_err(|error| Trouble {
             reason: "CredentialsInvalid",

@@ -17,7 +17,8 @@ use jiff::Timestamp;
 use sluice_bundle::address::AddressPolicy;
 use sluice_core::{resolve::Owner, snapshot::Snapshot, status::Status};
 use sluice_engine::{
-    BundlePolicy, Committed, Engine, Folder, Parts, Settings, WriteBack, WriteMode, last_commit,
+    BundlePolicy, Committed, Engine, Folder, Parts, Settings, WRITE_DEADLINE, WriteBack, WriteMode,
+    last_commit,
 };
 use sluice_notify::{Target, Teller};
 use sluice_repo::{Access, CommitId, Launch, Mirrors, Reader, Reference, Source, SourceSettings, hooks};
@@ -260,7 +261,9 @@ fn write_back(config: &ServeConfig, mirrors: &Mirrors, source: &Source) -> anyho
         WriteMode::Auto | WriteMode::Push if works => WriteMode::PullRequest,
         mode => mode,
     };
-    let source = Arc::new(mirrors.source(source_settings(config, source.commit()))?);
+    let mut settings = source_settings(config, source.commit());
+    settings.deadline = WRITE_DEADLINE;
+    let source = Arc::new(mirrors.source(settings)?);
     Ok(WriteBack { source, branch, mode, identity: config.identity.clone() })
 }
 

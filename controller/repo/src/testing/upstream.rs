@@ -123,16 +123,24 @@ impl Upstream {
     pub fn commit_on(&self, branch: &str, changes: Changes) -> CommitId {
         let repository = self.open();
         let name = format!("refs/heads/{branch}");
-        let parent = repository.refname_to_id(&name).ok();
-        let commit = self.write(&repository, parent, changes);
-        repository.reference(&name, commit, true, "test").unwrap();
-        CommitId::from_git(commit)
+        loop {
+            let parent = repository.refname_to_id(&name).ok();
+            let commit = self.write(&repository, parent, &changes);
+            // Others may push at the same time, and what they pushed stays.
+            let moved = match parent {
+                Some(parent) => repository.reference_matching(&name, commit, true, parent, "test"),
+                None => repository.reference(&name, commit, false, "test"),
+            };
+            if moved.is_ok() {
+                return CommitId::from_git(commit);
+            }
+        }
     }
 
     /// Moves a branch to a new commit on `parent`, whatever it was before: a force push.
     pub fn rewrite(&self, branch: &str, parent: Option<CommitId>, changes: Changes) -> CommitId {
         let repository = self.open();
-        let commit = self.write(&repository, parent.map(CommitId::git), changes);
+        let commit = self.write(&repository, parent.map(CommitId::git), &changes);
         repository.reference(&format!("refs/heads/{branch}"), commit, true, "test").unwrap();
         CommitId::from_git(commit)
     }
@@ -192,17 +200,18 @@ impl Upstream {
         Signature::new("Ada Example", "ada@example.org", &Time::new(time, 0)).unwrap()
     }
 
-    fn write(&self, repository: &Repository, parent: Option<Oid>, changes: Changes) -> Oid {
+    fn write(&self, repository: &Repository, parent: Option<Oid>, changes: &Changes) -> Oid {
         let parent = parent.map(|id| repository.find_commit(id).unwrap());
         let base = match &parent {
             Some(commit) => commit.tree().unwrap(),
             None => repository.find_tree(repository.treebuilder(None).unwrap().write().unwrap()).unwrap(),
         };
         let mut update = TreeUpdateBuilder::new();
-        for (path, step) in changes.steps {
+        for (path, step) in &changes.steps {
+            let path = path.as_slice();
             match step {
                 Step::Put(content, mode) => {
-                    update.upsert(path, repository.blob(&content).unwrap(), mode);
+                    update.upsert(path, repository.blob(content).unwrap(), *mode);
                 }
                 Step::Submodule => {
                     let elsewhere = Oid::from_str("1234567890123456789012345678901234567890").unwrap();
