@@ -71,8 +71,8 @@ async fn a_clone_at_a_commit_says_how_it_can_be_followed() {
         let done = std::process::Command::new("git").args(arguments).status();
         assert!(done.expect("this test needs the program `git`").success());
     };
-    let (from, to, at) = (upstream.path().to_str().unwrap(), clone.to_str().unwrap(), first.to_string());
-    git(&["clone", "-q", from, to]);
+    let (to, at) = (clone.to_str().unwrap(), first.to_string());
+    git(&["clone", "-q", upstream.path().to_str().unwrap(), to]);
     git(&["-C", to, "checkout", "-q", "--detach", &at]);
     git(&["-C", to, "branch", "-q", "-D", "main"]);
     let of = |reference| SourceSettings::new(to.parse().unwrap(), reference);
