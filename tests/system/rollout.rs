@@ -1,11 +1,11 @@
 //! Rollouts that decide by evidence: the real program, and a fleet of simulated phones.
 
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use sluice_repo::testing::Changes;
 
-use crate::support::{APP, Server, World, channel, eventually, phone, program, with_version};
+use crate::support::{APP, Server, World, channel, eventually, phone, program, tool, with_version};
 
 /// A rollout whose steps take seconds, and a gate that is content with little.
 const STEPS: &str = "  public: true\n  rollout:\n    ramp: \"Off\"\n    steps: [{ weight: 20%, soak: 2s }, { weight: 50%, soak: 2s }]\n  \
@@ -94,6 +94,15 @@ fn a_good_release_reaches_everybody_and_a_bad_one_is_taken_back() {
     let brakes = server.ask("brake", &["list"]).exits(0).out;
     assert!(brakes.contains("1.3.0") && brakes.contains("gate"), "{brakes}");
     assert!(!brakes.contains("1.2.0"), "the good one is not blamed: {brakes}");
+    // Git is told, once and with the reason.
+    server.eventually("the revert is on the branch", |server| {
+        (server.status()["rollbacks"][0]["phase"] == "Complete").then_some(())
+    });
+    let mut log = Command::new("git");
+    let log = tool(log.args(["log", "--format=%B", "main"]).current_dir(world.upstream.path()));
+    assert!(log.starts_with("Roll back production to 1.2.0: "), "{log}");
+    assert!(log.contains("Requested-By: gate") && log.contains("could not start the candidate"), "{log}");
+    assert_eq!(log.matches("Rollback-Id: ").count(), 1, "{log}");
     // It stays so after a restart.
     assert!(server.stop().success());
     let server = world.serve();

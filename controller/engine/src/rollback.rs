@@ -18,7 +18,7 @@ use sluice_core::{
     record::AppRecord,
     rollback::{Cause, Phase, Rollback, circuit_opens},
 };
-use sluice_repo::{Identity, Source};
+use sluice_repo::{Committer, Source};
 use sluice_store::{
     control::{BrakeWatch, BundleStore, ControlError},
     objects::Etag,
@@ -70,7 +70,7 @@ pub struct WriteBack {
     /// How it is written to.
     pub mode: WriteMode,
     /// Who commits.
-    pub identity: Identity,
+    pub committer: Committer,
 }
 
 /// What the engine knows, as far as rollbacks are planned from it.

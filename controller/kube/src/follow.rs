@@ -20,7 +20,7 @@ use sluice_engine::{
     Engine, EngineError, Parts, Resources, Settings, WRITE_DEADLINE, WriteBack, last_commit,
 };
 use sluice_notify::{Target, Teller};
-use sluice_repo::{Identity, Reference, Source, SourceSettings};
+use sluice_repo::{Committer, Identity, Reference, Source, SourceSettings};
 use sluice_store::control::ControlError;
 use tokio::{
     sync::{Notify, broadcast, watch},
@@ -308,7 +308,8 @@ impl Follow {
             Reference::Tag(_) | Reference::Semver(_) | Reference::Commit(_) => None,
         };
         let identity = Identity { name: "Sluice".to_owned(), email: "sluice@localhost".to_owned() };
-        Ok(Arc::new(WriteBack { source: Arc::new(source), branch, mode: following.write, identity }))
+        let committer = Committer { identity, key: None };
+        Ok(Arc::new(WriteBack { source: Arc::new(source), branch, mode: following.write, committer }))
     }
 
     /// Moves apps here that the platform team says move here. Not those that the other one is to take from here: each

@@ -9,6 +9,7 @@ use crate::{
     error::ReadError,
     ids::{CommitId, ObjectId},
     mirror::Reader,
+    signing::{SigningKey, signed},
 };
 
 /// A change of one path.
@@ -36,13 +37,22 @@ pub enum Content {
     Absent,
 }
 
-/// Who commits, and when.
+/// Who commits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Name.
     pub name: String,
     /// Mail address.
     pub email: String,
+}
+
+/// Who makes commits, and what they are signed with.
+#[derive(Debug, Clone)]
+pub struct Committer {
+    /// Author and committer.
+    pub identity: Identity,
+    /// The key; without it commits are not signed.
+    pub key: Option<SigningKey>,
 }
 
 /// A commit and the objects that it needs beyond those of its parent.
@@ -88,7 +98,7 @@ impl Reader {
         &self,
         parent: CommitId,
         edits: &[Edit],
-        identity: &Identity,
+        committer: &Committer,
         time: i64,
         message: &str,
     ) -> Result<Draft, ReadError> {
@@ -102,7 +112,7 @@ impl Reader {
         let odb = repository.odb().map_err(failed)?;
         // Before every other back end, so that writes go there.
         let _memory = odb.add_new_mempack_backend(i32::MAX).map_err(failed)?;
-        write(&repository, parent, edits, identity, time, message).map_err(failed)
+        write(&repository, parent, edits, committer, time, message).map_err(failed)
     }
 }
 
@@ -139,7 +149,7 @@ fn write(
     repository: &Repository,
     parent: CommitId,
     edits: &[Edit],
-    identity: &Identity,
+    committer: &Committer,
     time: i64,
     message: &str,
 ) -> Result<Draft, git2::Error> {
@@ -169,11 +179,16 @@ fn write(
     for id in new_folders(repository, tree, edits)? {
         objects.push(Raw { kind: RawKind::Tree, data: odb.read(id)?.data().to_vec() });
     }
+    let Committer { identity, key } = committer;
     let signature = Signature::new(&identity.name, &identity.email, &Time::new(time, 0))?;
     let tree = repository.find_tree(tree)?;
     let buffer = repository.commit_create_buffer(&signature, &signature, message, &tree, &[&commit])?;
-    let id = odb.write(ObjectType::Commit, &buffer)?;
-    objects.push(Raw { kind: RawKind::Commit, data: buffer.to_vec() });
+    let data = match key {
+        Some(key) => signed(&buffer, &key.sign(&buffer)?),
+        None => buffer.to_vec(),
+    };
+    let id = odb.write(ObjectType::Commit, &data)?;
+    objects.push(Raw { kind: RawKind::Commit, data });
     Ok(Draft { id: CommitId::from_git(id), parent, objects })
 }
 

@@ -15,6 +15,7 @@ pub mod mirror;
 mod process;
 mod push;
 mod reference;
+mod signing;
 pub mod source;
 mod sys;
 #[cfg(feature = "testing")]
@@ -24,13 +25,14 @@ mod url;
 pub mod worker;
 
 pub use access::{Access, Credentials, Proxy};
-pub use draft::{Content, Draft, Edit, Identity};
+pub use draft::{Committer, Content, Draft, Edit, Identity};
 pub use error::{ReadError, RepoError, SettingsError};
 pub use ids::{CommitId, ObjectId};
 pub use mirror::{Change, CommitInfo, Entry, Finder, Kind, Messages, Mirror, NotExact, PathFilter, Reader};
 pub use process::Launch;
 pub use push::{Push, Pushed, Refusal};
 pub use reference::Reference;
+pub use signing::{InvalidSigningKey, SigningKey};
 pub use source::{Mirrors, Poll, Source, SourceSettings};
 pub use sys::init;
 pub use url::{RepositoryUrl, Transport};

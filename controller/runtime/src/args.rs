@@ -115,6 +115,9 @@ pub(crate) struct ServeArgs {
     /// Who commits rollbacks [default: Sluice <sluice@localhost>]
     #[arg(long, env = "SLUICE_GIT_AUTHOR", value_name = "NAME <MAIL>")]
     pub(crate) git_author: Option<String>,
+    /// File with the SSH key, ed25519 and without a passphrase, that rollbacks are signed with
+    #[arg(long, env = "SLUICE_GIT_SIGNING_KEY_FILE", value_name = "FILE")]
+    pub(crate) git_signing_key_file: Option<String>,
     /// App ids that may be published, `*` for any run of characters [default: every app]
     #[arg(long, env = "SLUICE_APPS", value_name = "ID,…", value_delimiter = ',')]
     pub(crate) apps: Option<Vec<String>>,

@@ -16,7 +16,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use sluice_core::{channel::Freeze, resolve::Owner};
 use sluice_engine::WriteMode;
 use sluice_manifest::freezes;
-use sluice_repo::{Credentials, Identity, Proxy, Reference, RepositoryUrl, Transport};
+use sluice_repo::{Committer, Credentials, Identity, Proxy, Reference, RepositoryUrl, SigningKey, Transport};
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
@@ -39,8 +39,8 @@ pub(crate) struct ServeConfig {
     pub(crate) poll: Duration,
     /// How Git is told of brakes.
     pub(crate) write: WriteMode,
-    /// Who commits rollbacks.
-    pub(crate) identity: Identity,
+    /// Who commits rollbacks, and with which key.
+    pub(crate) committer: Committer,
     pub(crate) owner: Owner,
     /// Times in which no rollout goes on.
     pub(crate) freezes: Arc<Vec<Freeze>>,
@@ -143,7 +143,7 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
     let mut check = Check::default();
     if let Some(path) = args.config.take() {
         let file = check.keep("config", read_file::<ServeArgs>(&path)).unwrap_or_default();
-        fill!(ServeArgs args, file: repository branch tag semver commit path data poll write git_author apps freezes_file listen admin_listen public_url
+        fill!(ServeArgs args, file: repository branch tag semver commit path data poll write git_author git_signing_key_file apps freezes_file listen admin_listen public_url
             download_url trusted_proxies hook_secret_file brake_tokens_file notify_url notify_secret_file notify_form tls_cert_file tls_key_file max_connections git_username
             git_password_file git_ssh_key_file git_known_hosts_file git_ca_file git_proxy allow_private_sources log
             log_format);
@@ -174,6 +174,8 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
     let poll = duration("poll", args.poll.as_deref().unwrap_or("15s"), &mut check);
     let write = check.keep("write", write_mode(args.write.as_deref().unwrap_or("auto")));
     let identity = check.keep("git-author", identity(args.git_author.as_deref().unwrap_or(AUTHOR)));
+    let key = check.read("git-signing-key-file", args.git_signing_key_file.as_deref());
+    let key = key.and_then(|key| check.keep("git-signing-key-file", SigningKey::read(&key.into(), None)));
     let freezes = frozen(args.freezes_file.as_deref(), &mut check);
     let listen = address("listen", args.listen.as_deref().unwrap_or("127.0.0.1:8080"), &mut check);
     let admin_listen =
@@ -224,7 +226,7 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
             brake_tokens_file: args.brake_tokens_file.map(PathBuf::from),
             notify,
             write: write?,
-            identity: identity?,
+            committer: Committer { identity: identity?, key },
             tls,
             max_connections: max_connections?,
             allow_private_sources: allow_private_sources?,

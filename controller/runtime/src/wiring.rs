@@ -264,7 +264,7 @@ fn write_back(config: &ServeConfig, mirrors: &Mirrors, source: &Source) -> anyho
     let mut settings = source_settings(config, source.commit());
     settings.deadline = WRITE_DEADLINE;
     let source = Arc::new(mirrors.source(settings)?);
-    Ok(WriteBack { source, branch, mode, identity: config.identity.clone() })
+    Ok(WriteBack { source, branch, mode, committer: config.committer.clone() })
 }
 
 fn engine_settings(config: &ServeConfig) -> Settings {

@@ -10,7 +10,7 @@ use sluice_core::{
     rollback::{Cause, Message, Mode, Phase, Planned, mentions},
 };
 use sluice_manifest::{limits::FILE_BYTES, parse_file, point};
-use sluice_repo::{CommitId, Content, Draft, Edit, Identity, ReadError, trailers};
+use sluice_repo::{CommitId, Committer, Content, Draft, Edit, ReadError, trailers};
 
 use super::ground::{Ground, dangling, release};
 
@@ -31,7 +31,7 @@ pub(super) enum Plan {
 }
 
 /// Plans on the tip as it is.
-pub(super) fn plan(ground: &Ground<'_>, identity: &Identity) -> Result<Plan, ReadError> {
+pub(super) fn plan(ground: &Ground<'_>, committer: &Committer) -> Result<Plan, ReadError> {
     let rollback = ground.rollback;
     let (what, name) = (rollback.what(), &rollback.channel);
     let Some((located, channel)) = ground.channel().filter(|(located, _)| !located.stale) else {
@@ -97,7 +97,7 @@ pub(super) fn plan(ground: &Ground<'_>, identity: &Identity) -> Result<Plan, Rea
     let restores = targets.into_values().next().unwrap_or(Target::Builtin);
     let introduced_by = introduced.to_string();
     let text = Message { rollback, introduced_by: &introduced_by, mode, restores: &restores }.text();
-    let draft = ground.reader.draft(ground.tip, &edits, identity, rollback.at.as_second(), &text)?;
+    let draft = ground.reader.draft(ground.tip, &edits, committer, rollback.at.as_second(), &text)?;
     let (commit, parent) = (draft.id.to_string(), ground.tip.to_string());
     Ok(Plan::Commit(Box::new((Planned { commit, parent, introduced_by, mode, restores }, draft))))
 }

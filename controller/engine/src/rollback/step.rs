@@ -139,12 +139,12 @@ impl Reverter {
             return Ok(Plan::Wait("NotOwned", "the app is of another repository now".to_owned()));
         };
         let (mirror, folder) = (self.write.source.mirror(), self.folder.clone());
-        let (identity, brakes) = (self.write.identity.clone(), self.watch.brakes().load_full());
+        let (committer, brakes) = (self.write.committer.clone(), self.watch.brakes().load_full());
         let rollback = rollback.clone();
         let planned = tokio::task::spawn_blocking(move || {
             let reader = mirror.open()?;
             let known = (&*record, &*brakes, &rollback);
-            plan(&Ground::read(&reader, tip, &folder, &standing.inventory, known)?, &identity)
+            plan(&Ground::read(&reader, tip, &folder, &standing.inventory, known)?, &committer)
         });
         match planned.await {
             Ok(planned) => planned.map_err(|error| error.to_string()),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sluice_repo::{
-    CommitId, Content, Draft, Edit, Identity, Push, Pushed, Reference, Refusal, RepoError, Source,
-    SourceSettings,
+    CommitId, Committer, Content, Draft, Edit, Identity, InvalidSigningKey, Push, Pushed, Reference, Refusal,
+    RepoError, SigningKey, Source, SourceSettings,
     testing::{Behaviour, Changes, SmartHttp, Upstream},
 };
 
@@ -34,7 +34,8 @@ impl World {
 
     fn draft(&self, parent: CommitId) -> Draft {
         let edit = Edit { path: "b/c.yaml".into(), content: Content::Written(b"three\n".to_vec()) };
-        let who = Identity { name: "Sluice".into(), email: "sluice@example.org".into() };
+        let identity = Identity { name: "Sluice".into(), email: "sluice@example.org".into() };
+        let who = Committer { identity, key: None };
         let reader = self.source.mirror().open().unwrap();
         reader.draft(parent, &[edit], &who, 1_790_000_500, "Change b\n").unwrap()
     }
@@ -65,6 +66,47 @@ async fn a_draft_is_the_same_every_time_and_lands_once() {
     let mut fsck = std::process::Command::new("git");
     let checked = fsck.args(["fsck", "--strict"]).current_dir(world.upstream.path()).output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
+/// By the real `git verify-commit`, and the same object every time.
+#[tokio::test]
+async fn a_signed_commit_is_good_for_git() {
+    let world = World::new().await;
+    let folder = world._rig.path();
+    let run = |program: &str, arguments: &[&str]| {
+        let output =
+            std::process::Command::new(program).args(arguments).current_dir(folder).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert!(run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", "key"]).0);
+    assert!(run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "words", "-f", "locked"]).0);
+    assert!(run("ssh-keygen", &["-q", "-t", "ecdsa", "-N", "", "-f", "other"]).0);
+    let read = |name: &str, passphrase: Option<&str>| {
+        let text = std::fs::read_to_string(folder.join(name)).unwrap();
+        SigningKey::read(&text.into(), passphrase.map(Into::into).as_ref())
+    };
+    assert_eq!(read("key.pub", None).unwrap_err(), InvalidSigningKey::NoKey);
+    assert_eq!(read("locked", Some("word")).unwrap_err(), InvalidSigningKey::Passphrase);
+    assert_eq!(read("other", None).unwrap_err(), InvalidSigningKey::Kind);
+    assert!(read("locked", Some("words")).is_ok());
+    let key = read("key", None).unwrap();
+    let signers = format!("sluice@example.org namespaces=\"git\" {}\n", key.public());
+    std::fs::write(folder.join("signers"), signers).unwrap();
+
+    let edit = Edit { path: "a.yaml".into(), content: Content::Written(b"two\n".to_vec()) };
+    let identity = Identity { name: "Sluice".into(), email: "sluice@example.org".into() };
+    let who = Committer { identity, key: Some(key) };
+    let reader = world.source.mirror().open().unwrap();
+    let draft =
+        || reader.draft(world.base, std::slice::from_ref(&edit), &who, 1_790_000_500, "Sign\n").unwrap();
+    assert_eq!(draft(), draft());
+    let push = Push { branch: "main".into(), expected: Some(world.base), draft: draft() };
+    assert_eq!(world.source.push(push).await, Pushed::Landed);
+    let (path, signers) = (world.upstream.path(), folder.join("signers"));
+    let allowed = format!("gpg.ssh.allowedSignersFile={}", signers.display());
+    let git = path.to_str().unwrap();
+    let (good, told) = run("git", &["-C", git, "-c", &allowed, "verify-commit", "main"]);
+    assert!(good && told.contains("Good \"git\" signature for sluice@example.org"), "{told}");
 }
 
 #[tokio::test]

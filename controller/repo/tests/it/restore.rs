@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 
 use git2::{FileMode, Oid, Repository, Signature, Time};
 use rand::{Rng, SeedableRng as _, rngs::SmallRng};
-use sluice_repo::{CommitId, Identity, Reader, testing::Upstream};
+use sluice_repo::{CommitId, Committer, Identity, Reader, testing::Upstream};
 
 /// Histories, unless `SLUICE_ROUNDS` says otherwise.
 const ROUNDS: u64 = 120;
@@ -164,7 +164,8 @@ fn an_exact_restore_is_what_git_would_do() {
     let from = repo.upstream.path();
     let made = Command::new("git").args(["clone", "-q", "--shared"]).arg(&from).arg(&clone).status().unwrap();
     assert!(made.success());
-    let who = Identity { name: "Sluice".into(), email: "s@example.org".into() };
+    let identity = Identity { name: "Sluice".into(), email: "s@example.org".into() };
+    let who = Committer { identity, key: None };
     let (mut exact, mut clean, mut not) = (0, 0, BTreeMap::<String, u32>::new());
     for seed in 0..rounds {
         let random = &mut SmallRng::seed_from_u64(seed);
