@@ -16,7 +16,6 @@ use sluice_core::{
     observed::{Observed, ObservedApp},
     plan::{Plan, Planner},
     record::{AppRecord, Binding, Zip},
-    rollback::Rollback,
     status::Status,
 };
 use sluice_repo::CommitId;
@@ -33,7 +32,7 @@ use crate::{
     report::{Contact, Report, Said},
     resources::InForce,
     retry::Retries,
-    rollback::{Reverter, Standing},
+    rollback::{Reverter, Shown, Standing},
     saved::Saved,
     scrub::{self, Depth},
 };
@@ -96,7 +95,7 @@ pub struct Engine {
     /// What it finds.
     facts: watch::Receiver<Arc<Facts>>,
     /// How far Git is told of brakes.
-    rollbacks: Arc<Vec<Rollback>>,
+    rollbacks: Arc<Shown>,
     /// What rollbacks are planned from.
     standing: watch::Sender<Standing>,
     settled: Settled,
@@ -182,7 +181,7 @@ impl Engine {
             gating.spawn(gate.run());
         }
         self.settle_facts();
-        let (shown, mut rollbacks) = watch::channel(Arc::<Vec<Rollback>>::default());
+        let (shown, mut rollbacks) = watch::channel(Arc::<Shown>::default());
         if let Some(write) = self.parts.write.clone() {
             let Parts { store, brakes, look, .. } = &self.parts;
             let (store, brakes) = (Arc::clone(store), Arc::clone(brakes));

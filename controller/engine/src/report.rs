@@ -12,9 +12,10 @@ use sluice_core::{
     ids::AppId,
     inventory::{Located, Object},
     plan::{AppPlan, ChannelOutcome, Hindrance, Plan, ReleaseOutcome},
-    rollback::Rollback,
     status::{ChannelStatus, Condition, LineStatus, ReleaseStatus, RepositoryStatus, Status, rolled_out},
 };
+
+use crate::rollback::Shown;
 
 /// What is known of the repository beside its content.
 #[derive(Debug, Clone, Default)]
@@ -42,7 +43,7 @@ pub(crate) struct Report<'a> {
     /// Problems of single files and of the whole commit.
     pub(crate) problems: Vec<Diagnostic>,
     /// How far Git is told of brakes.
-    pub(crate) rollbacks: &'a [Rollback],
+    pub(crate) rollbacks: &'a Shown,
     pub(crate) now: Timestamp,
 }
 
@@ -106,7 +107,7 @@ impl Report<'_> {
             releases: said.apps.values().flat_map(|app| &app.releases).cloned().collect(),
             channels: said.apps.values().flat_map(|app| &app.channels).cloned().collect(),
             diagnostics,
-            rollbacks: self.rollbacks.to_vec(),
+            rollbacks: self.rollbacks.rollbacks.clone(),
         }
     }
 
@@ -166,20 +167,18 @@ impl Report<'_> {
                 ),
             ),
         };
+        let known = last.map_or(&[][..], |last| &last.conditions);
+        let mut conditions = vec![condition("Ready", ready, reason, &message, known, self.now)];
+        if let Some((ready, reason, message)) = &self.rollbacks.ready {
+            conditions.push(condition("WriteBackReady", *ready, reason, message, known, self.now));
+        }
         RepositoryStatus {
             name: self.name.to_owned(),
             url: self.url.to_owned(),
             applied_commit: self.contact.applied.clone(),
             observed_commit: self.contact.observed.clone(),
             last_contact: self.contact.at,
-            conditions: vec![condition(
-                "Ready",
-                ready,
-                reason,
-                &message,
-                last.map_or(&[], |l| &l.conditions),
-                self.now,
-            )],
+            conditions,
         }
     }
 }

@@ -18,7 +18,7 @@ use sluice_core::{
     record::AppRecord,
     rollback::{Cause, Phase, Rollback, circuit_opens},
 };
-use sluice_repo::{Committer, Source};
+use sluice_repo::{Committer, RepoError, Source};
 use sluice_store::{
     control::{BrakeWatch, BundleStore, ControlError},
     objects::Etag,
@@ -37,6 +37,10 @@ pub const WRITE_DEADLINE: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(200);
 /// Between two looks at what others opened.
 const LIST: Duration = Duration::from_secs(10);
+/// Between two looks whether Git can be written to.
+const PROBE: Duration = Duration::from_mins(10);
+/// The same while it cannot.
+const PROBE_AGAIN: Duration = Duration::from_mins(1);
 /// Between two looks whether a proposal was merged.
 const PROPOSAL: Duration = Duration::from_secs(15);
 /// The first wait after something failed; each one after it is twice as long, up to the last.
@@ -71,6 +75,15 @@ pub struct WriteBack {
     pub mode: WriteMode,
     /// Who commits.
     pub committer: Committer,
+}
+
+/// What is shown of writing to Git.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// The rollbacks, the oldest first.
+    pub(crate) rollbacks: Vec<Rollback>,
+    /// Whether Git can be written to, with a reason and a sentence; `None`: nobody knows yet, or it is not to be.
+    pub(crate) ready: Option<(bool, String, String)>,
 }
 
 /// What the engine knows, as far as rollbacks are planned from it.
@@ -112,7 +125,10 @@ pub(crate) struct Reverter {
     standing: watch::Receiver<Standing>,
     /// Wakes the engine: the branch has a new commit.
     look: Arc<Notify>,
-    shown: watch::Sender<Arc<Vec<Rollback>>>,
+    shown: watch::Sender<Arc<Shown>>,
+    ready: Option<(bool, String, String)>,
+    /// When it is asked again whether Git can be written to.
+    probe: Instant,
     open: BTreeMap<BrakeId, Open>,
     ended: BTreeMap<BrakeId, Rollback>,
     brakes: Option<Arc<Brakes>>,
@@ -127,11 +143,27 @@ impl Reverter {
         watch: Arc<BrakeWatch>,
         (write, folder): (Arc<WriteBack>, Folder),
         standing: watch::Receiver<Standing>,
-        (look, shown): (Arc<Notify>, watch::Sender<Arc<Vec<Rollback>>>),
+        (look, shown): (Arc<Notify>, watch::Sender<Arc<Shown>>),
     ) -> Self {
         let (open, ended) = (BTreeMap::new(), BTreeMap::new());
         let (brakes, opened, listed) = (None, 0, None);
-        Self { store, watch, write, folder, standing, look, shown, open, ended, brakes, opened, listed }
+        let (ready, probe) = (None, Instant::now());
+        Self {
+            store,
+            watch,
+            write,
+            folder,
+            standing,
+            look,
+            shown,
+            ready,
+            probe,
+            open,
+            ended,
+            brakes,
+            opened,
+            listed,
+        }
     }
 
     /// Works until the returned future is dropped; dropping it loses nothing.
@@ -159,6 +191,10 @@ impl Reverter {
             self.show();
         }
         let now = Instant::now();
+        if self.probe <= now {
+            self.probe().await;
+            self.show();
+        }
         if self.standing.has_changed().unwrap_or(false) {
             self.standing.mark_unchanged();
             // What a person had to mend may be mended.
@@ -225,10 +261,37 @@ impl Reverter {
         if opened { self.list().await } else { Ok(()) }
     }
 
+    /// Asks whether Git can be written to, before it has to be.
+    async fn probe(&mut self) {
+        let WriteBack { source, branch, mode, .. } = &*self.write;
+        let no = |reason: &str, message: String| Some((false, reason.to_owned(), message));
+        self.ready = match (mode, branch) {
+            (WriteMode::Off, _) => None,
+            (_, None) => no("NoBranch", "what is followed is no branch, so rollbacks cannot be committed".into()),
+            (_, Some(branch)) => match source.probe_push().await {
+                Ok(()) => {
+                    let to = match mode {
+                        WriteMode::PullRequest => "a branch of its own".to_owned(),
+                        _ => format!("branch {branch}"),
+                    };
+                    let message = format!("the server takes pushes; rollbacks are pushed to {to}");
+                    Some((true, "PushAllowed".to_owned(), message))
+                }
+                Err(error @ RepoError::Auth { .. }) => {
+                    no("CredentialsRefused", format!("{error}; rollbacks need credentials that may write"))
+                }
+                Err(error) => no(error.reason(), error.to_string()),
+            },
+        };
+        let well = self.ready.as_ref().is_none_or(|(ready, ..)| *ready);
+        self.probe = Instant::now() + if well { PROBE } else { PROBE_AGAIN };
+    }
+
     fn show(&self) {
         let open = self.open.values().map(|open| &open.rollback);
-        let mut all: Vec<Rollback> = open.chain(self.ended.values()).cloned().collect();
-        all.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+        let mut rollbacks: Vec<Rollback> = open.chain(self.ended.values()).cloned().collect();
+        rollbacks.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+        let all = Shown { rollbacks, ready: self.ready.clone() };
         self.shown.send_if_modified(|before| {
             let differs = **before != all;
             if differs {

@@ -142,6 +142,7 @@ impl Statuses {
             all.releases.extend(status.releases.iter().cloned());
             all.channels.extend(status.channels.iter().cloned());
             all.diagnostics.extend(status.diagnostics.iter().cloned());
+            all.rollbacks.extend(status.rollbacks.iter().cloned());
         }
         self.shown.store(Arc::new(all));
     }

@@ -8,7 +8,7 @@ use sluice_core::{
 use sluice_crds::{
     RepositorySpec, RepositoryStatus,
     common::{Condition, ConditionStatus},
-    repository::{AppliedRevision, DeletedChannel, WriteMode},
+    repository::{AppliedRevision, DeletedChannel},
 };
 
 use crate::{follow::Trouble, notifier::Delivery, status};
@@ -71,11 +71,6 @@ impl Said {
                 let reconciling = Known { r#type: "Reconciling".to_owned(), status: true, ..ready.clone() };
                 conditions.push(reconciling);
             }
-        }
-        if spec.write.mode != WriteMode::Off {
-            let message =
-                "rollbacks are not written back to Git yet; set spec.write.mode to Off to say so yourself";
-            conditions.push(known("WriteBackReady", false, "NotSupported", message));
         }
         let reference = &spec.reference;
         let name = [&reference.branch, &reference.tag, &reference.semver].into_iter().flatten().next();

@@ -18,7 +18,7 @@ use crate::{
     push::{Push, Pushed},
     reference::Reference,
     url::RepositoryUrl,
-    worker::{Done, Relation, Request, Synced},
+    worker::{Done, Relation, Request, Synced, Write},
 };
 
 /// Most bytes that one fetch may bring, unless told otherwise.
@@ -193,16 +193,23 @@ impl Source {
     /// Pushes one commit to one branch of the server, never by force. The mirror learns of it at the next
     /// [`Source::poll`].
     pub async fn push(&self, push: Push) -> Pushed {
-        let request = Request { push: Some(push), ..self.request(None, false) };
+        let request = Request { write: Some(Write::Push(push)), ..self.request(None, false) };
         match self.shared.slot.ask(request, self.settings.deadline).await {
             Ok(Done::Pushed(pushed)) => pushed,
-            Ok(Done::Synced(_)) => Pushed::Unknown("the Git worker answered another question".to_owned()),
+            Ok(_) => Pushed::Unknown("the Git worker answered another question".to_owned()),
             // Killed in the middle, or dead: the server may have it.
             Err(error @ (RepoError::Timeout { .. } | RepoError::Worker { .. })) => {
                 Pushed::Unknown(error.to_string())
             }
             Err(error) => Pushed::NotSent(error),
         }
+    }
+
+    /// Asks the server whether these credentials may push, and sends nothing. What hooks and the protection of a branch say
+    /// is not known before a push.
+    pub async fn probe_push(&self) -> Result<(), RepoError> {
+        let request = Request { write: Some(Write::Probe), ..self.request(None, false) };
+        self.shared.slot.ask(request, self.settings.deadline).await.map(|_| ())
     }
 
     fn request(&self, previous: Option<CommitId>, rebuild: bool) -> Request {
@@ -219,7 +226,7 @@ impl Source {
             limit: settings.limit,
             repack_at: self.repack_at,
             rebuild,
-            push: None,
+            write: None,
         }
     }
 
@@ -229,7 +236,7 @@ impl Source {
         let found = self.shared.slot.ask(self.request(previous, rebuild), settings.deadline).await;
         let Synced { commit, relation, fetched } = match found {
             Ok(Done::Synced(synced)) => synced,
-            Ok(Done::Pushed(_)) => {
+            Ok(_) => {
                 return Err(RepoError::Worker { detail: "answered another question".to_owned() });
             }
             Err(error) => {

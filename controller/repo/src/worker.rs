@@ -11,7 +11,7 @@ mod store;
 pub(crate) use store::current;
 
 use std::{
-    io::{BufRead, Write},
+    io::{BufRead, Write as _},
     path::PathBuf,
     sync::mpsc,
 };
@@ -47,8 +47,17 @@ pub(crate) struct Request {
     pub(crate) repack_at: usize,
     /// Throw the mirror away first.
     pub(crate) rebuild: bool,
-    /// Push this, and leave the mirror as it is.
-    pub(crate) push: Option<Push>,
+    /// Do this instead, and leave the mirror as it is.
+    pub(crate) write: Option<Write>,
+}
+
+/// What concerns writing to the server.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Write {
+    /// Push this.
+    Push(Push),
+    /// Ask whether it would take a push from whoever asks.
+    Probe,
 }
 
 /// The answer to one request.
@@ -65,6 +74,8 @@ pub(crate) enum Done {
     Synced(Synced),
     /// A push was tried.
     Pushed(Pushed),
+    /// The server would take one.
+    Probed,
 }
 
 /// A mirror that is up to date.
@@ -170,8 +181,10 @@ impl Session {
         }
         let repository = store::open(&request.mirror, &request.shown, !self.checked)?;
         self.checked = true;
-        if let Some(push) = &request.push {
-            return push::push(&repository, request, push).map(Done::Pushed);
+        match &request.write {
+            Some(Write::Push(push)) => return push::push(&repository, request, push).map(Done::Pushed),
+            Some(Write::Probe) => return push::probe(&repository, request).map(|()| Done::Probed),
+            None => {}
         }
         let synced = remote::sync(repository, request)?;
         if synced.fetched {

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use git2::{Error, ErrorClass, ErrorCode, PushOptions, RemoteRedirect, Repository};
+use git2::{Direction, Error, ErrorClass, ErrorCode, PushOptions, RemoteRedirect, Repository};
 
 use super::{
     Request,
@@ -57,6 +57,19 @@ pub(super) fn push(repository: &Repository, request: &Request, push: &Push) -> R
         Err(error) if heard.sent => Pushed::Unknown(classify::clean(error.message())),
         Err(error) => Pushed::NotSent(classify::network(&error, request, &seen.borrow())),
     })
+}
+
+/// Connects as for a push, and sends nothing. The server says here whether these credentials may write at all; what its
+/// hooks and the protection of a branch say, it says to a push only.
+pub(super) fn probe(repository: &Repository, request: &Request) -> Result<(), RepoError> {
+    remote::write_known_hosts(request).map_err(|error| RepoError::Storage { detail: error.to_string() })?;
+    let seen = Rc::new(RefCell::new(Seen::default()));
+    let fail = |error: Error| classify::network(&error, request, &seen.borrow());
+    let mut remote = repository.remote_anonymous(&request.url).map_err(fail)?;
+    let callbacks = remote::callbacks(request, &seen);
+    let proxy = remote::proxy(request);
+    remote.connect_auth(Direction::Push, Some(callbacks), Some(proxy)).map_err(fail)?;
+    Ok(())
 }
 
 fn send(

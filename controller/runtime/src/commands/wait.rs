@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sluice_core::{
+    rollback::Rollback,
     rollout::Phase,
     status::{ChannelStatus, Status},
     suggest::unknown,
@@ -30,7 +31,7 @@ pub(crate) fn run(args: &WaitArgs) -> anyhow::Result<u8> {
                 Ok(status) if is_unread(&status) => "no commit was read yet".clone_into(&mut last),
                 Ok(status) => {
                     let channel = find(&status, &args.channel)?;
-                    let (end, message) = state(channel, args.release.as_deref());
+                    let (end, message) = state(&status, channel, args.release.as_deref());
                     last = message;
                     if let Some(end) = end {
                         print(&format!("{}: {last}\n", channel.channel))?;
@@ -77,11 +78,20 @@ fn find<'a>(status: &'a Status, name: &str) -> Result<&'a ChannelStatus, Refused
 }
 
 /// Which end has come of `release`, or of what the channel asks for, and a sentence.
-fn state(channel: &ChannelStatus, release: Option<&str>) -> (Option<WaitFor>, String) {
+fn state(status: &Status, channel: &ChannelStatus, release: Option<&str>) -> (Option<WaitFor>, String) {
     let wanted = || channel.lines.iter().map(|line| line.wanted.to_string());
     if let Some(release) = release
         && wanted().all(|wanted| wanted != release)
     {
+        // Git may have been told before anybody looked.
+        let is_it = |rollback: &&Rollback| {
+            (&rollback.app, &rollback.channel) == (&channel.app, &channel.channel) && rollback.what() == release
+        };
+        if let Some(rollback) = status.rollbacks.iter().rfind(is_it) {
+            let now: Vec<String> = wanted().collect();
+            let message = format!("{release} was braked ({}), and {} is asked for again", rollback.why, now.join(", "));
+            return (Some(WaitFor::Braked), message);
+        }
         let wanted: Vec<String> = wanted().collect();
         return (None, format!("{} is asked for, and not {release}", wanted.join(", ")));
     }
