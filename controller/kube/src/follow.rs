@@ -239,17 +239,14 @@ impl Follow {
         let announcer = Announcer::new(shared.client.clone(), space, &namespace, &shared.identity);
         let own = following.owner.clone();
         let teller = Teller::new(Arc::clone(store), self.epoch, own, announcer, decided.subscribe());
-        let notifier = match &object.spec.notifications {
-            Some(told) => {
-                Some(Notifier::new(shared, self.epoch, &following.owner, &namespace, told, &decided))
-            }
+        let notifier = object.spec.notifications.as_ref();
+        let notifier =
+            notifier.map(|n| Notifier::new(shared, self.epoch, &following.owner, &namespace, n, &decided));
+        if notifier.is_none() {
             // Whoever is told again later is not told what happened meanwhile.
-            None => {
-                let forgotten = Teller::<Target>::forget(store, self.epoch, &following.owner).await;
-                forgotten.map_err(EngineError::from)?;
-                None
-            }
-        };
+            let forgotten = Teller::<Target>::forget(store, self.epoch, &following.owner).await;
+            forgotten.map_err(EngineError::from)?;
+        }
         let write = self.write_back(&following, &secrets, &source).await?;
         let parts = Parts {
             source: Arc::clone(&source),

@@ -51,8 +51,8 @@ impl Delivery {
 
 impl Waits {
     /// What cannot be told for a reason that says nothing of how much it is.
-    pub(crate) fn of(why: impl ToString) -> Self {
-        Self { why: why.to_string(), decisions: 0 }
+    pub(crate) fn of(why: impl Into<String>) -> Self {
+        Self { why: why.into(), decisions: 0 }
     }
 }
 

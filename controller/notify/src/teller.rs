@@ -204,7 +204,7 @@ impl<L: Listener> Teller<L> {
 
     /// Tells everything of these apps that was not told yet. Fails when something has to wait.
     async fn tell(&self, which: &Which) -> Result<(), Waits> {
-        let said = |error: ControlError| Waits::of(error);
+        let said = |error: ControlError| Waits::of(error.to_string());
         let name = memory::<L>(&self.owner);
         let known = self.store.document::<Told>(&name).await.map_err(said)?;
         let (mut told, mut version) = match known {

@@ -150,19 +150,10 @@ pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> a
         listener::serve(admin_listener, admin_site, None, limits, admin_stop).await;
     });
     if let Some(teller) = teller {
-        let told_stop = stop.clone();
-        tasks.spawn(async move {
-            tokio::select! { () = teller.run() => {}, () = told_stop.cancelled() => {} }
-        });
+        tasks.spawn(until(stop.clone(), teller.run()));
     }
-    let relay_stop = stop.clone();
-    tasks.spawn(async move {
-        tokio::select! { () = relay.run() => {}, () = relay_stop.cancelled() => {} }
-    });
-    let brakes_stop = stop.clone();
-    tasks.spawn(async move {
-        tokio::select! { () = brakes.run() => {}, () = brakes_stop.cancelled() => {} }
-    });
+    tasks.spawn(until(stop.clone(), async move { relay.run().await }));
+    tasks.spawn(until(stop.clone(), async move { brakes.run().await }));
     let engine_stop = stop.clone();
     tasks.spawn(async move {
         tokio::select! {
@@ -174,6 +165,11 @@ pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> a
     fleet.close().await.context("what devices reported last could not be written")?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A part of the process that ends when that is asked to stop.
+async fn until(stop: CancellationToken, part: impl Future<Output = ()>) {
+    tokio::select! { () = part => {}, () = stop.cancelled() => {} }
 }
 
 /// Who tells what is decided, where somebody is to be told.

@@ -161,22 +161,19 @@ pub(super) async fn aim_of(
         people.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is no API"))?;
     // What there is, is read for and told to those only who may stop it. A channel must be found before it is known whose
     // it is.
-    let (who, aimed) = match request.named() {
-        Some(app) => {
-            let owner = watch.owner(&app).await.map_err(away)?;
-            let who = people.may_brake(token, Some(Owned { app: &app, owner: owner.as_deref() })).await?;
-            (who, aimed(views, watch, request).await.map_err(away)?)
-        }
-        None => {
-            let aimed = aimed(views, watch, request).await.map_err(away)?;
-            let app = aimed.as_ref().ok().map(|aim| &aim.app);
-            let owner = match app {
-                Some(app) => watch.owner(app).await.map_err(away)?,
-                None => None,
-            };
-            let owned = app.map(|app| Owned { app, owner: owner.as_deref() });
-            (people.may_brake(token, owned).await?, aimed)
-        }
+    let (who, aimed) = if let Some(app) = request.named() {
+        let owner = watch.owner(&app).await.map_err(away)?;
+        let who = people.may_brake(token, Some(Owned { app: &app, owner: owner.as_deref() })).await?;
+        (who, aimed(views, watch, request).await.map_err(away)?)
+    } else {
+        let aimed = aimed(views, watch, request).await.map_err(away)?;
+        let app = aimed.as_ref().ok().map(|aim| &aim.app);
+        let owner = match app {
+            Some(app) => watch.owner(app).await.map_err(away)?,
+            None => None,
+        };
+        let owned = app.map(|app| Owned { app, owner: owner.as_deref() });
+        (people.may_brake(token, owned).await?, aimed)
     };
     let aim = aimed.map_err(|error| not_clear(&error))?;
     if request.reason.trim().is_empty() {
