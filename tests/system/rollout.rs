@@ -103,8 +103,35 @@ fn a_good_release_reaches_everybody_and_a_bad_one_is_taken_back() {
     assert!(log.starts_with("Roll back production to 1.2.0: "), "{log}");
     assert!(log.contains("Requested-By: gate") && log.contains("could not start the candidate"), "{log}");
     assert_eq!(log.matches("Rollback-Id: ").count(), 1, "{log}");
+    the_log_says_why(&server);
     // It stays so after a restart.
     assert!(server.stop().success());
     let server = world.serve();
     assert_eq!(on_it.asks(&server)["version"], "1.2.0");
+}
+
+/// Rows that follow from evidence say it in a sentence, and have its numbers.
+fn the_log_says_why(server: &Server) {
+    let log = server.ask("decisions", &["--app", APP, "--output", "json"]).exits(0).out;
+    let pages = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let rows: Vec<Value> = pages.flat_map(|page| page["rows"].as_array().unwrap().clone()).collect();
+    let of = |kind: &str, release: &str| {
+        let found = rows.iter().find(|row| row["kind"] == kind && row["release"] == release);
+        found.unwrap_or_else(|| panic!("{kind} of {release} is not in {log}"))
+    };
+    for kind in ["Advanced", "Completed"] {
+        let row = of(kind, "1.2.0");
+        assert_eq!(row["reason"], "Proven", "{row}");
+        let sentence = row["sentence"].as_str().unwrap();
+        assert!(sentence.contains(": the candidate fails less than 20 points more often than"), "{sentence}");
+        for arm in ["treatment", "control"] {
+            assert!(row["numbers"][arm]["enrolled"].as_u64().unwrap() >= 20, "{row}");
+        }
+    }
+    let braked = of("Braked", "1.3.0");
+    let (id, sentence) = (braked["reason"].as_str().unwrap(), braked["sentence"].as_str().unwrap());
+    let start = format!("1.3.0 is braked on production (brake {id}, by gate: ");
+    assert!(sentence.starts_with(&start) && sentence.contains(" of "), "{sentence}");
+    assert!(braked["numbers"]["treatment"]["health"].as_u64().unwrap() >= 5, "{braked}");
+    assert_eq!(of("Started", "1.3.0")["numbers"], Value::Null, "Git alone");
 }

@@ -184,7 +184,8 @@ fn the_log_tells_it(server: &Server) {
     let log = |flags: &[&str]| server.ask("decisions", &[&["--app", APP], flags].concat());
     let said = log(&["--channel", "production"]).exits(0).out;
     assert!(said.contains("Started: 1.2.0 is rolled out on production, to 10 % first"), "{said}");
-    assert!(said.contains("Braked: 1.2.0 is braked on production"), "{said}");
+    assert!(said.contains("Braked: 1.2.0 is braked on production (brake "), "{said}");
+    assert!(said.contains(": The basket is empty)"), "{said}");
     assert_eq!(log(&["--channel", "beta"]).exits(0).out, "");
     let none = server.ask("decisions", &["--app", "com.example.typo", "--verify"]).exits(1).err;
     assert!(none.contains("nothing was ever published for com.example.typo"), "{none}");

@@ -25,6 +25,9 @@ pub use aim::{Aim, AimError, Known, Wanted, aim};
 /// The format that this program writes.
 pub const FORMAT: u32 = 1;
 
+/// Who brakes by evidence.
+pub const GATE: &str = "gate";
+
 /// Characters of `by` and `why` that are kept.
 const MOST_TEXT: usize = 500;
 

@@ -70,6 +70,18 @@ pub struct Braked {
     pub digest: Digest,
     /// The channel that it is on; `None`: every channel of the app.
     pub channel: Option<ChannelName>,
+    /// Who: the gate, or a person's name as given.
+    pub by: String,
+    /// Why, for people.
+    pub why: String,
+}
+
+impl Braked {
+    /// Who and why, for people.
+    pub fn said(&self) -> String {
+        let Self { by, why, .. } = self;
+        if why.is_empty() { format!("by {by}") } else { format!("by {by}: {why}") }
+    }
 }
 
 /// What a commit has at the path of a bundle.

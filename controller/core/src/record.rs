@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     channel::{Audience, Target},
     cohort::{Order, Ppm, Salt},
-    decisions::Head,
+    decisions::{Because, Head},
     digest::Digest,
     ids::{AppId, ChannelName, Version},
 };
@@ -110,6 +110,10 @@ pub struct LineRecord {
     /// What is still watched of `stable`, which everybody is offered since not long ago.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<Watch>,
+    /// What the last change of the line that the decision log tells followed from. It changes with these alone: numbers move
+    /// all the time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "Because::understood")]
+    pub because: Vec<Because>,
 }
 
 /// A release that is being rolled out, and how far that has come. Its weights, once published, are facts: they do not

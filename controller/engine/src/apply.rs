@@ -9,10 +9,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde_json::Value;
 use sluice_core::{
     channel::Channel,
-    decisions::{Head, Row, transitions},
+    decisions::{Head, Row, rows},
     ids::AppId,
     plan::{AppPlan, Plan},
     record::AppRecord,
@@ -208,10 +207,7 @@ async fn write_record(
 
 /// Tells what changes for rollouts between two states of a record. Returns the end of the log.
 async fn log(parts: &Parts, before: &AppRecord, after: &AppRecord) -> Result<Option<Head>, ControlError> {
-    let rows = transitions(before, after).into_iter();
-    let mut rows: Vec<Row> = rows
-        .map(|transition| Row { sentence: transition.sentence(), transition, numbers: Value::Null })
-        .collect();
+    let mut rows = rows(before, after);
     if rows.is_empty() {
         return Ok(before.decisions);
     }

@@ -11,7 +11,7 @@ use std::{
 
 use jiff::Timestamp;
 use sluice_core::{
-    brake::{Brakes, Devices, Scope},
+    brake::{Brakes, Devices, GATE, Scope},
     channel::{Channel, OnBad, Statistics, Target},
     cohort::{ALL, Cohort, Ppm},
     digest::Digest,
@@ -284,7 +284,8 @@ impl Gate {
                 Scope::App => None,
                 Scope::Channel(channel) => Some(channel.clone()),
             };
-            let braked = Braked { id: brake.id.to_string(), digest: brake.digest, channel };
+            let (by, why) = (brake.by.clone(), brake.why.clone());
+            let braked = Braked { id: brake.id.to_string(), digest: brake.digest, channel, by, why };
             all.entry(brake.app.clone()).or_default().push(braked);
         }
         self.known.brakes = all.into_iter().map(|(app, brakes)| (app, Arc::new(brakes))).collect();
@@ -319,7 +320,7 @@ impl Subject {
             release: release.clone(),
             scope: Scope::Channel(id.channel.clone()),
             devices: *devices,
-            by: "gate".to_owned(),
+            by: GATE.to_owned(),
             why: format!("{reason}: {sentence}"),
             at: Timestamp::now(),
             evidence,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::record::ChannelRecord;
+use crate::record::{AppRecord, Candidate, ChannelRecord, LineRecord};
 
 fn candidate(release: &str, level: u32, weight: Ppm) -> Candidate {
     let at = Timestamp::UNIX_EPOCH;
@@ -40,9 +40,13 @@ fn line(stable: Option<&str>, serial: u64, candidate: Option<Candidate>) -> Line
     LineRecord { stable, serial, candidate, ..LineRecord::default() }
 }
 
+fn told_between(before: LineRecord, after: LineRecord) -> Vec<Row> {
+    rows(&record(before), &record(after))
+}
+
 fn kinds(before: LineRecord, after: LineRecord) -> Vec<(Kind, String, u64)> {
-    let all = transitions(&record(before), &record(after));
-    all.into_iter().map(|t| (t.kind, t.release.to_string(), t.serial)).collect()
+    let all = told_between(before, after).into_iter().map(|row| row.transition);
+    all.map(|t| (t.kind, t.release.to_string(), t.serial)).collect()
 }
 
 fn told(kind: Kind, release: &str, serial: u64) -> (Kind, String, u64) {
@@ -103,14 +107,12 @@ fn waiting_begins_and_ends() {
 
 #[test]
 fn a_page_keeps_what_it_says() {
-    let mut all = transitions(&record(LineRecord::default()), &record(line(Some("1.0.0"), 1, None)));
-    let transition = all.remove(0);
     let page = Page {
         app: "com.example.shop".parse().unwrap(),
         sequence: 1,
         previous: None,
         at: Timestamp::UNIX_EPOCH,
-        rows: vec![Row { sentence: transition.sentence(), transition, numbers: Value::Null }],
+        rows: told_between(LineRecord::default(), line(Some("1.0.0"), 1, None)),
     };
     let text = serde_json::to_string(&page).unwrap();
     assert_eq!(serde_json::from_str::<Page>(&text).unwrap(), page);
@@ -134,10 +136,66 @@ fn a_step_for_others_is_a_step_on() {
         assert_eq!(kinds(first.clone(), then.clone()), [told(Kind::Advanced, "1.1.0", 2)]);
         assert_eq!(kinds(then, at(of_staff(2, weight))), [told(Kind::Advanced, "1.1.0", 2)]);
     }
-    let all =
-        transitions(&record(line(Some("1.0.0"), 1, None)), &record(at(of_staff(0, crate::cohort::ALL))));
+    let all = told_between(line(Some("1.0.0"), 1, None), at(of_staff(0, crate::cohort::ALL)));
     assert_eq!(
-        all[0].sentence(),
+        all[0].sentence,
         "1.1.0 is rolled out on production, to 100 % of the audience of a step first"
     );
+}
+
+fn numbers() -> Numbers {
+    let treatment = ArmNumbers { enrolled: 120, past_horizon: 110, shown: 100, health: 0, silence: 1 };
+    Numbers { treatment, control: ArmNumbers { enrolled: 121, ..ArmNumbers::default() } }
+}
+
+fn because(kind: Kind, reason: &str, sentence: &str, numbers: Option<Numbers>) -> Because {
+    Because { kind, reason: reason.into(), sentence: sentence.into(), numbers }
+}
+
+#[test]
+fn a_row_says_what_it_follows_from() {
+    let at = |level, weight| line(Some("1.0.0"), 2, Some(candidate("1.1.0", level, weight)));
+    let proven = because(Kind::Advanced, "Proven", "0 of 120 failed", Some(numbers()));
+    let after = LineRecord { because: vec![proven], ..at(1, 100_000) };
+    let row = told_between(at(0, 10_000), after.clone()).remove(0);
+    assert_eq!(row.sentence, "1.1.0 goes to 10 % of production: 0 of 120 failed");
+    assert_eq!(row.transition.reason, "Proven");
+    assert_eq!(row.numbers["treatment"]["pastHorizon"], 110);
+    assert_eq!(row.numbers["control"]["enrolled"], 121);
+    // What stands in the record from the change before says nothing of the next one.
+    let mut held = after.clone();
+    held.candidate.as_mut().unwrap().held_since = Some(Timestamp::UNIX_EPOCH);
+    let row = told_between(after, held).remove(0);
+    assert_eq!((row.transition.kind, row.numbers), (Kind::Held, Value::Null));
+    assert_eq!(row.sentence, "1.1.0 stays at 10 % of production until there is evidence");
+}
+
+#[test]
+fn a_brake_says_who_and_why() {
+    let braked = Candidate { braked: Some("b-1".into()), ..candidate("1.1.0", 0, 10_000) };
+    let of = |id| because(Kind::Braked, id, "by gate: BrokenAtLaunch: 5 of 10", Some(numbers()));
+    let after = LineRecord { because: vec![of("b-2"), of("b-1")], ..line(Some("1.0.0"), 2, Some(braked)) };
+    let running = || line(Some("1.0.0"), 2, Some(candidate("1.1.0", 0, 10_000)));
+    let row = told_between(running(), after.clone()).remove(0);
+    let said = "1.1.0 is braked on production (brake b-1, by gate: BrokenAtLaunch: 5 of 10)";
+    assert_eq!((row.sentence.as_str(), row.transition.reason.as_str()), (said, "b-1"));
+    assert_eq!(row.numbers["treatment"]["enrolled"], 120);
+    let unknown = LineRecord { because: vec![of("b-2")], ..after.clone() };
+    let row = told_between(running(), unknown).remove(0);
+    assert_eq!(row.sentence, "1.1.0 is braked on production (brake b-1)");
+    let lifted = told_between(after, running()).remove(0);
+    assert_eq!(lifted.sentence, "the rollout of 1.1.0 on production goes on at 1 %, as Git lifts its brake");
+}
+
+#[test]
+fn records_of_other_releases_are_read() {
+    let of_before = r#"{"stable": "1.0.0", "serial": 3}"#;
+    let known: LineRecord = serde_json::from_str(of_before).unwrap();
+    assert_eq!(known.because, []);
+    let of_later = r#"{"stable": "1.0.0", "serial": 3, "because": [
+        {"kind": "Advanced", "reason": "Proven", "sentence": "s", "weather": "fine"},
+        {"kind": "Teleported", "reason": "Proven", "sentence": "s"}
+    ]}"#;
+    let known: LineRecord = serde_json::from_str(of_later).unwrap();
+    assert_eq!(known.because, [because(Kind::Advanced, "Proven", "s", None)]);
 }

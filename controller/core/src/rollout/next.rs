@@ -1,5 +1,7 @@
 //! The state machine of one line.
 
+mod because;
+mod brakes;
 mod progressing;
 mod settle;
 mod words;
@@ -12,6 +14,7 @@ use super::{
 use crate::{
     channel::{Channel, Size, Strategy, Target, Urgent},
     cohort::Salt,
+    decisions::{Because, changes},
     digest::Digest,
     ids::Version,
     observed::Braked,
@@ -25,10 +28,16 @@ pub fn next(channel: &Channel, wanted: &Target, before: &LineRecord, facts: &Fac
     let now = latest(before).map_or(now, |recorded| recorded.max(now));
     let urgent = matches!((&channel.urgent, wanted), (Some(Urgent { release, .. }), Target::Release(wanted)) if release == wanted);
     let schedule = Schedule::new(&channel.rollout, facts.freezes, urgent);
-    let mut pass =
-        Pass { channel, wanted, facts, now, schedule, record: before.clone(), open: false, brake: None };
+    let (record, because) = (before.clone(), Vec::new());
+    let mut pass = Pass { channel, wanted, facts, now, schedule, record, open: false, brake: None, because };
     let progress = pass.run();
-    Next { record: pass.record, open: pass.open, progress, brake: pass.brake }
+    let Pass { mut record, open, brake, mut because, .. } = pass;
+    let told = changes(before, &record);
+    if !told.is_empty() {
+        because.retain(|because| told.iter().any(|change| because.is_of(change.kind, change.reason)));
+        record.because = because;
+    }
+    Next { record, open, progress, brake }
 }
 
 /// The last time that is recorded.
@@ -51,6 +60,8 @@ struct Pass<'a> {
     record: LineRecord,
     open: bool,
     brake: Option<BrakeRequest>,
+    /// What changes of this pass follow from.
+    because: Vec<Because>,
 }
 
 /// Whether something was done, so that there may be more to do, or what is waited for.
@@ -167,41 +178,6 @@ impl Pass<'_> {
         self.record.candidate = Some(candidate);
     }
 
-    /// What stands against a bundle whatever the time: a brake on it.
-    fn refused(&mut self, version: &Version, digest: Digest) -> Option<Progress> {
-        let brake = self.brake_on(digest)?;
-        let (id, elsewhere) =
-            (brake.id.clone(), brake.channel.clone().filter(|c| *c != self.channel.channel));
-        Some(match elsewhere {
-            None => self.waits(
-                Phase::Braked,
-                format!(
-                    "{version} is braked ({id}), so nobody is offered it until Git asks for another release"
-                ),
-            ),
-            Some(other) => self.waits(
-                Phase::Paused,
-                format!("{version} is braked on channel {other} ({id}), so nobody new is offered it here"),
-            ),
-        })
-    }
-
-    /// A brake on a bundle that the channel does not lift; one of its own before one of another channel.
-    fn brake_on(&self, digest: Digest) -> Option<&Braked> {
-        let mine =
-            |brake: &&Braked| brake.channel.as_ref().is_none_or(|channel| *channel == self.channel.channel);
-        let on = self.facts.brakes.iter().filter(|brake| brake.digest == digest);
-        on.filter(|brake| !self.channel.allow_held.contains(&brake.id)).min_by_key(|brake| !mine(brake))
-    }
-
-    /// Whether a brake of this channel or of the whole app is on a bundle.
-    fn is_braked(&self, digest: Digest) -> bool {
-        let brake = self.brake_on(digest);
-        brake.is_some_and(|brake| {
-            brake.channel.as_ref().is_none_or(|channel| *channel == self.channel.channel)
-        })
-    }
-
     /// What the gate says of the newest rollout, whose bundle this is. Where Git has lifted the brake that an Abort led
     /// to, that verdict counts no more.
     fn verdict(&self, digest: Digest) -> Option<&Verdict> {
@@ -241,14 +217,6 @@ impl Pass<'_> {
             Target::Builtin => None,
         };
         Progress { release, ..Progress::new(phase, message) }
-    }
-
-    /// Asks for a brake, unless one stands.
-    fn ask_for_brake(&mut self, digest: Digest, reason: &str, sentence: &str) {
-        if !self.is_braked(digest) {
-            let (reason, sentence) = (reason.to_owned(), sentence.to_owned());
-            self.brake = Some(BrakeRequest { digest, reason, sentence });
-        }
     }
 }
 

@@ -11,7 +11,8 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use sluice_core::{
     channel::Target as Runs,
-    decisions::{Kind, Transition},
+    decisions::{Because, Kind, Numbers, Transition},
+    gate::ArmNumbers,
 };
 use sluice_store::objects::Directory;
 
@@ -104,9 +105,16 @@ fn row(weight: u32) -> Row {
         level: 1,
         weight,
         limited: false,
-        reason: String::new(),
+        reason: "Proven".into(),
     };
-    Row { sentence: transition.sentence(), transition, numbers: Value::Null }
+    let treatment = ArmNumbers { enrolled: 120, ..ArmNumbers::default() };
+    let because = Because {
+        kind: Kind::Advanced,
+        reason: "Proven".into(),
+        sentence: "0 of 120 failed".into(),
+        numbers: Some(Numbers { treatment, control: ArmNumbers::default() }),
+    };
+    Row::new(transition, Some(&because))
 }
 
 #[tokio::test]
@@ -138,6 +146,12 @@ async fn everything_is_told_once_in_order_and_signed() {
         assert_eq!((&event["specversion"], &event["id"]), (&"1.0".into(), &header("webhook-id").into()));
         assert_eq!(event["type"], "dev.sluice.rollout.advanced");
         assert_eq!(event["subject"], "com.example.shop/production");
+        let data = &event["data"];
+        assert!(data["sentence"].as_str().unwrap().ends_with(" of production: 0 of 120 failed"), "{data}");
+        assert_eq!(
+            (&data["reason"], &data["numbers"]["treatment"]["enrolled"]),
+            (&"Proven".into(), &120.into())
+        );
     }
 }
 

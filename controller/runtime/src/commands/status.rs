@@ -1,7 +1,6 @@
 //! `sluice status`: what a running server serves, what its rollouts do and wait for, and what is wrong.
 
 use comfy_table::{ContentArrangement, Table, presets};
-use serde_json::Value;
 use sluice_core::{
     channel::Target,
     rollout::{Phase, Progress},
@@ -23,15 +22,13 @@ pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<u8> {
         if args.output == StatusOutput::Json {
             return Ok(format!("{}\n", serde_json::to_string_pretty(&status)?));
         }
-        let braked = running(&status).any(|(_, _, progress)| progress.phase == Phase::Braked);
-        let brakes: Vec<Value> = if braked { admin.get("/api/v1/brakes").await? } else { Vec::new() };
-        Ok(text(&status, &brakes))
+        Ok(text(&status))
     })?;
     print(&text)?;
     Ok(exit::OK)
 }
 
-fn text(status: &Status, brakes: &[Value]) -> String {
+fn text(status: &Status) -> String {
     let mut repositories = table(&["REPOSITORY", "COMMIT", "READY", "STATUS"]);
     for repository in &status.repositories {
         let commit = repository.applied_commit.as_deref().map_or("-", |c| &c[..c.len().min(10)]);
@@ -74,7 +71,7 @@ fn text(status: &Status, brakes: &[Value]) -> String {
     let mut text = format!("{repositories}\n\n{channels}\n\n{releases}\n");
     text.extend(status.repositories.iter().filter_map(notified));
     let rollouts: String =
-        running(status).map(|(channel, line, progress)| rollout(channel, line, progress, brakes)).collect();
+        running(status).map(|(channel, line, progress)| rollout(channel, line, progress)).collect();
     if !rollouts.is_empty() {
         text.push_str(&format!("\nRollouts:\n{rollouts}"));
     }
@@ -104,7 +101,7 @@ fn running(status: &Status) -> impl Iterator<Item = (&ChannelStatus, &LineStatus
 }
 
 /// What one rollout does, what it waits for and why, and what comes next.
-fn rollout(channel: &ChannelStatus, line: &LineStatus, progress: &Progress, brakes: &[Value]) -> String {
+fn rollout(channel: &ChannelStatus, line: &LineStatus, progress: &Progress) -> String {
     let Progress { phase, message, release, verdict, step, steps, upcoming, wake, .. } = progress;
     let what = release.as_ref().map_or_else(|| line.wanted.to_string(), ToString::to_string);
     let place = if channel.lines.len() > 1 { format!(" ({})", line.key) } else { String::new() };
@@ -124,9 +121,6 @@ fn rollout(channel: &ChannelStatus, line: &LineStatus, progress: &Progress, brak
     if let Some(verdict) = verdict {
         text.push_str(&format!("    Evidence: {}\n", verdict.sentence));
     }
-    if *phase == Phase::Braked {
-        text.extend(brakes.iter().filter(|brake| is_on(brake, channel, &what)).map(why));
-    }
     if let Some(wake) = wake {
         text.push_str(&format!("    Looked at again: {wake}\n"));
     }
@@ -141,18 +135,6 @@ fn rollout(channel: &ChannelStatus, line: &LineStatus, progress: &Progress, brak
         text.push_str(&format!("    To come: {}\n", weights.join(", then ")));
     }
     text
-}
-
-/// Whether a brake stops this release on this channel.
-fn is_on(brake: &Value, channel: &ChannelStatus, release: &str) -> bool {
-    brake["app"] == channel.app.as_str()
-        && brake["release"] == release
-        && (brake["channel"].is_null() || brake["channel"] == channel.channel.as_str())
-}
-
-fn why(brake: &Value) -> String {
-    let said = |name: &str| brake[name].as_str().unwrap_or("-");
-    format!("    Brake {} by {} at {}: {}\n", said("id"), said("by"), said("at"), said("reason"))
 }
 
 pub(crate) fn table(header: &[&str]) -> Table {

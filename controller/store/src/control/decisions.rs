@@ -36,7 +36,8 @@ impl Audit {
 impl BundleStore {
     /// Appends a page to the log of `app`, whose end is `head` as far as its record knows. Returns its new end. Rows that
     /// were appended before and are not in the record yet, because of a crash between the two, are not appended again;
-    /// they are taken out of `rows`.
+    /// they are taken out of `rows`. What makes a row the same is its [`Transition`]: its numbers, and
+    /// the sentence that has them, are those of the moment in which it was written first.
     pub async fn append_decisions(
         &self,
         app: &AppId,

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     channel::{OnBad, OnDecrease, OnInconclusive, Ramp},
     cohort::Ppm,
+    decisions::Kind,
     record::{Candidate, Reach},
     rollout::{
         forecast::{seconds, upcoming},
@@ -121,23 +122,28 @@ impl Pass<'_> {
         let Some(mut candidate) = self.record.candidate.take() else { return Turn::Moved };
         let steps = plan(&self.channel.rollout, candidate.active);
         candidate.soak(now, !away);
-        if let Some(brake) = self.brake_on(candidate.digest)
-            && brake.channel.as_ref().is_none_or(|channel| *channel == self.channel.channel)
-        {
-            candidate.braked.get_or_insert_with(|| brake.id.clone());
-        }
-        // Only Git lifts a brake: that none is found is no reason.
-        if candidate.braked.as_ref().is_some_and(|id| self.channel.allow_held.contains(id)) {
-            candidate.braked = None;
-        }
-        match self.verdict(candidate.digest).map(|verdict| (verdict.decision, &verdict.sentence)) {
-            Some((Decision::Pause, sentence)) => _ = candidate.paused.get_or_insert_with(|| sentence.clone()),
-            Some((Decision::Advance | Decision::Hold, _)) => candidate.paused = None,
-            Some((Decision::Abort, _)) | None => {}
+        candidate.braked = self.standing(candidate.digest, candidate.braked.take());
+        if let Some(verdict) = self.verdict(candidate.digest).cloned() {
+            self.pause(&mut candidate, &verdict);
         }
         let turn = self.turn(&mut candidate, &steps);
         self.record.candidate = Some(candidate);
         turn
+    }
+
+    /// A pause lasts as long as what causes it.
+    fn pause(&mut self, candidate: &mut Candidate, verdict: &Verdict) {
+        match (verdict.decision, candidate.paused.is_some()) {
+            (Decision::Pause, false) => {
+                candidate.paused = Some(verdict.sentence.clone());
+                self.follows(Kind::Paused, verdict);
+            }
+            (Decision::Advance | Decision::Hold, true) => {
+                candidate.paused = None;
+                self.follows(Kind::Resumed, verdict);
+            }
+            _ => {}
+        }
     }
 
     fn turn(&mut self, candidate: &mut Candidate, steps: &[Planned]) -> Turn {
@@ -176,6 +182,7 @@ impl Pass<'_> {
             } else if let Some(closed) = self.closed(&what) {
                 return Turn::Waits(self.closed_at(closed, candidate, steps, &place));
             } else {
+                self.opens(candidate, ramp, advance);
                 candidate.raise(weight, self.now);
                 candidate.soak(self.now, !self.facts.fleet_away);
                 return Turn::Moved;
@@ -188,6 +195,10 @@ impl Pass<'_> {
         if let Some(closed) = self.closed(&what) {
             return Turn::Waits(self.closed_at(closed, candidate, steps, &place));
         }
+        if !at_once {
+            let kind = if place.next < steps.len() { Kind::Advanced } else { Kind::Completed };
+            self.goes(kind, candidate, advance);
+        }
         let Some(step) = steps.get(place.next) else { return Turn::Finished };
         candidate.enter(place.next, step, self.now, |target| target);
         candidate.soak(self.now, !self.facts.fleet_away);
@@ -198,10 +209,7 @@ impl Pass<'_> {
     fn stopped(&mut self, candidate: &Candidate) -> Option<(Phase, String)> {
         let release = &candidate.release;
         if let Some(id) = &candidate.braked {
-            let message = format!(
-                "{release} is braked ({id}), so nobody is offered it until Git asks for another release"
-            );
-            return Some((Phase::Braked, message));
+            return Some((Phase::Braked, self.ended(release, id)));
         }
         if self.channel.gate.on_bad != OnBad::Notify
             && let Some(Verdict { reason, sentence, .. }) =
@@ -267,6 +275,9 @@ impl Pass<'_> {
             return Some(self.report(candidate, steps, place, phase, message, None));
         }
         if !advance {
+            if candidate.held_since.is_none() {
+                self.holds(candidate);
+            }
             let since = *candidate.held_since.get_or_insert(now);
             let until = after(since, self.channel.rollout.max_hold);
             let overdue = until.is_none_or(|until| now >= until);
@@ -333,7 +344,7 @@ impl Pass<'_> {
     }
 
     /// What the gate says of the present level.
-    fn said(&self, candidate: &Candidate) -> Option<&Verdict> {
+    pub(super) fn said(&self, candidate: &Candidate) -> Option<&Verdict> {
         self.verdict(candidate.digest).filter(|verdict| verdict.level == candidate.level)
     }
 

@@ -31,7 +31,10 @@ impl Pass<'_> {
         let wanted = self.wanted;
         let braked = self.stable_digest().filter(|digest| self.is_braked(*digest));
         if let Some(id) = braked.and_then(|digest| self.brake_on(digest)).map(|brake| brake.id.clone()) {
-            let message = format!("{wanted} is braked ({id}): its devices go as the channel's gate says");
+            let message = format!(
+                "{wanted} is braked ({}): its devices go as the channel's gate says",
+                self.said_of(&id)
+            );
             return Progress { weight: ALL, ..self.waits(Phase::Braked, message) };
         }
         let watch = self.record.watch.as_ref();

@@ -10,6 +10,7 @@ use crate::{
         Rollout, Step, Window,
     },
     cohort::{ALL, Ppm},
+    decisions::Kind,
     gate::ArmNumbers,
     record::{Binding, Zip},
 };
@@ -31,6 +32,11 @@ fn bundles() -> BTreeMap<Version, Arc<Binding>> {
         (version(text), Arc::new(Binding { digest: digest(text), release, source, zip }))
     };
     ["1.0.0", "2.0.0", "3.0.0"].map(binding).into()
+}
+
+fn brake(id: &str, release: &str, channel: Option<&str>) -> Braked {
+    let (id, channel) = (id.to_owned(), channel.map(|name| name.parse().unwrap()));
+    Braked { id, digest: digest(release), channel, by: "gate".into(), why: "Broken: 5 of 10".into() }
 }
 
 fn step(weight: Ppm, soak: u64) -> Step {
@@ -98,6 +104,13 @@ impl World {
         let again = next(&self.channel, &self.wanted, &first.record, &facts);
         assert_eq!(again.record, first.record, "the same facts twice");
         assert_eq!(again.open, first.open);
+        let told = changes(&self.record, &first.record);
+        if told.is_empty() {
+            assert_eq!(first.record.because, self.record.because, "numbers alone write no record");
+        }
+        for because in first.record.because.iter().filter(|_| !told.is_empty()) {
+            assert!(told.iter().any(|change| because.is_of(change.kind, change.reason)), "{because:?}");
+        }
         self.record = first.record.clone();
         Next { brake: again.brake.or(first.brake), ..first }
     }
@@ -376,11 +389,8 @@ fn bad_evidence() {
     let abort = world.pass();
     assert_eq!((abort.progress.phase, abort.open), (Phase::Braked, false));
     assert_eq!(abort.brake.unwrap().digest, digest("2.0.0"));
-    world.brakes.push(Braked {
-        id: "b-1".into(),
-        digest: digest("2.0.0"),
-        channel: Some(world.channel.channel.clone()),
-    });
+    let own = world.channel.channel.clone();
+    world.brakes.push(brake("b-1", "2.0.0", Some(own.as_str())));
     assert_eq!(world.pass().brake, None, "it stands");
     world.brakes.clear();
     world.says(Decision::Advance, 20);
@@ -399,11 +409,7 @@ fn bad_evidence() {
 fn a_brake_of_another_channel_pauses_here() {
     let mut world = World::new();
     world.pass();
-    world.brakes.push(Braked {
-        id: "b-1".into(),
-        digest: digest("2.0.0"),
-        channel: Some("beta".parse().unwrap()),
-    });
+    world.brakes.push(brake("b-1", "2.0.0", Some("beta")));
     let paused = world.pass();
     assert_eq!((paused.progress.phase, paused.open), (Phase::Paused, false));
     assert!(paused.progress.message.contains("beta"));
@@ -414,7 +420,7 @@ fn a_brake_of_another_channel_pauses_here() {
 #[test]
 fn a_braked_release_does_not_start() {
     let mut world = World::new();
-    world.brakes.push(Braked { id: "b-1".into(), digest: digest("2.0.0"), channel: None });
+    world.brakes.push(brake("b-1", "2.0.0", None));
     assert_eq!(world.phase(), Phase::Braked);
     assert_eq!(world.record.serial, 1);
     world.channel.allow_held.insert("b-1".into());
@@ -430,7 +436,7 @@ fn a_newer_release_overtakes() {
     assert_eq!((world.record.serial, world.record.kept.clone()), (3, vec![version("2.0.0")]));
     let mut braked = World::new();
     braked.pass();
-    braked.brakes.push(Braked { id: "b-1".into(), digest: digest("2.0.0"), channel: None });
+    braked.brakes.push(brake("b-1", "2.0.0", None));
     braked.pass();
     braked.want("3.0.0");
     braked.pass();
@@ -477,7 +483,7 @@ fn what_did_badly_is_not_remembered() {
     world.pass();
     world.says(Decision::Abort, 50);
     assert_eq!(world.pass().brake.unwrap().digest, digest("2.0.0"));
-    world.brakes.push(Braked { id: "b-1".into(), digest: digest("2.0.0"), channel: None });
+    world.brakes.push(brake("b-1", "2.0.0", None));
     assert_eq!(world.phase(), Phase::Braked);
     world.want("3.0.0");
     world.pass();
@@ -595,7 +601,7 @@ fn whatever_happens() {
                 }
                 7 => {
                     let bad = ["2.0.0", "3.0.0"][usize::try_from(dice.roll(2)).unwrap()];
-                    world.brakes.push(Braked { id: format!("b-{bad}"), digest: digest(bad), channel: None });
+                    world.brakes.push(brake(&format!("b-{bad}"), bad, None));
                 }
                 8 => world.brakes.clear(),
                 9 => world.now -= SignedDuration::from_secs(i64::try_from(dice.roll(9_000)).unwrap()),
@@ -694,4 +700,84 @@ fn a_clock_that_jumps_back_changes_nothing() {
     world.now -= SignedDuration::from_hours(20_000);
     assert_eq!(world.phase(), Phase::Soaking);
     assert_eq!(world.record, before);
+}
+
+/// What the last change followed from: kind, reason and the devices of the candidate that had shown an outcome.
+fn because(world: &World) -> Vec<(Kind, &str, Option<u32>)> {
+    let shown = |because: &Because| because.numbers.map(|numbers| numbers.treatment.shown);
+    world.record.because.iter().map(|b| (b.kind, b.reason.as_str(), shown(b))).collect()
+}
+
+#[test]
+fn what_changes_by_evidence_keeps_it() {
+    let mut world = World::new();
+    world.pass();
+    assert_eq!(because(&world), [], "a start follows from Git");
+    world.says(Decision::Hold, 3);
+    world.sleep(HOUR);
+    world.pass();
+    assert_eq!(because(&world), [(Kind::Held, "Test", Some(3))]);
+    world.says(Decision::Hold, 50);
+    world.pass();
+    assert_eq!(because(&world), [(Kind::Held, "Test", Some(3))], "numbers alone change nothing");
+    world.says(Decision::Pause, 51);
+    world.pass();
+    assert_eq!(because(&world), [(Kind::Paused, "Test", Some(51))]);
+    world.says(Decision::Advance, 99);
+    world.pass();
+    // The level that follows has no evidence yet.
+    assert_eq!(because(&world), [(Kind::Resumed, "Test", Some(99)), (Kind::Advanced, "Test", Some(99))]);
+    world.sleep(2 * HOUR);
+    world.pass();
+    assert_eq!(because(&world), [], "a verdict on the level before says nothing of this one");
+    world.says(Decision::Advance, 200);
+    world.pass();
+    assert!(world.is_done());
+    assert_eq!(because(&world), [(Kind::Completed, "Test", Some(200))]);
+    world.want("builtin");
+    world.pass();
+    assert_eq!(because(&world), [], "Git alone");
+}
+
+#[test]
+fn what_goes_on_without_enough_evidence_says_so() {
+    for (on_inconclusive, reason) in
+        [(OnInconclusive::Hold, "Approved"), (OnInconclusive::Advance, "Inconclusive")]
+    {
+        let mut world = World::new();
+        world.channel.gate = Gate { on_inconclusive, ..Gate::default() };
+        world.channel.approvals.insert(Approval { release: version("2.0.0"), step: 1 });
+        world.pass();
+        world.sleep(HOUR);
+        world.says(Decision::Hold, 3);
+        world.pass();
+        world.sleep(24 * HOUR);
+        world.pass();
+        assert_eq!(because(&world), [(Kind::Advanced, reason, Some(3))]);
+        assert!(world.record.because[0].sentence.ends_with(": the gate says so"));
+    }
+    let mut world = World::new();
+    (world.channel.rollout.ramp, world.active) = (Ramp::Auto, 100_000);
+    world.pass();
+    world.says(Decision::Hold, 20);
+    world.pass();
+    assert_eq!(because(&world), [(Kind::Advanced, "Opening", Some(20))]);
+}
+
+#[test]
+fn a_brake_is_kept_with_who_and_why() {
+    for (by, shown) in [("gate", Some(10)), ("rosa", None)] {
+        let mut world = World::new();
+        world.pass();
+        world.says(Decision::Abort, 10);
+        world.pass();
+        world.brakes.push(Braked { by: by.into(), ..brake("b-1", "2.0.0", None) });
+        let said = format!("2.0.0 is braked (brake b-1, by {by}: Broken: 5 of 10), so nobody is offered it");
+        let message = world.pass().progress.message;
+        assert!(message.starts_with(&said), "{message}");
+        assert_eq!(because(&world), [(Kind::Braked, "b-1", shown)]);
+        // A program that has just begun knows no brakes, and says the same.
+        (world.brakes, world.verdict) = (Vec::new(), None);
+        assert_eq!(world.pass().progress.message, message);
+    }
 }

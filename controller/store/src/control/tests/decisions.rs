@@ -16,7 +16,7 @@ fn row(kind: Kind, level: u32) -> Row {
         limited: false,
         reason: String::new(),
     };
-    Row { sentence: transition.sentence(), transition, numbers: json!({ "level": level }) }
+    Row { sentence: format!("{kind} {level}"), transition, numbers: json!({ "level": level }) }
 }
 
 #[tokio::test]
