@@ -2,7 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{APP, World, phone, sha256, sluice, try_send};
+use sluice_repo::testing::Changes;
+
+use crate::support::{APP, Server, World, channel, phone, sha256, sluice, try_send};
+
+/// A channel for everybody.
+const OPEN: &str = "  public: true\n";
 
 #[test]
 fn a_brake_is_in_force_within_a_second_and_returns_devices() {
@@ -109,4 +114,57 @@ fn a_brake_written_to_the_store_is_obeyed_within_a_second() {
     assert_eq!(fresh.asks(&server)["error"], "no_new_version_available");
     let list = sluice(["brake", "list", "--store", &store]).exits(0);
     assert!(list.out.contains("on every channel"), "{list:?}");
+}
+
+/// What the log says of a kind, each row in a sentence.
+fn logged(server: &Server, kind: &str) -> Vec<String> {
+    let log = server.ask("decisions", &["--app", APP]).exits(0).out;
+    let said = log.lines().filter_map(|line| line.split_once(&format!("  {kind}: ")));
+    said.map(|(_, sentence)| sentence.to_owned()).collect()
+}
+
+/// Everybody has it, so there is no rollout that ends: it is told all the same, and is said to be served no more.
+#[test]
+fn a_brake_of_a_completed_release_is_told_and_not_shown_as_served() {
+    let world = World::shop();
+    let server = world.serve();
+    let fresh = phone(1);
+    fresh.awaits(&server, "1.1.0");
+    world.commit(Changes::new().file("channels/production.yaml", channel("production", "1.2.0", OPEN)));
+    fresh.awaits(&server, "1.2.0");
+    let stop = ["shop-production", "--reason", "checkout is broken", "--by", "rosa"];
+    server.ask("brake", &stop).exits(0);
+    let status = server.await_status("1.1.0 is served instead", |status| {
+        status["channels"][0]["lines"][0]["served"] == "1.1.0"
+    });
+    assert_eq!(fresh.asks(&server)["version"], "1.1.0");
+    let id = server.admin("/api/v1/brakes").has_status(200).json()[0]["id"].clone();
+    let id = id.as_str().unwrap();
+    let of = |kind: &str| {
+        let all = status["channels"][0]["conditions"].as_array().unwrap();
+        all.iter().find(|condition| condition["type"] == kind).unwrap().clone()
+    };
+    assert_eq!((&of("Ready")["status"], &of("RolledOut")["reason"]), (&false.into(), &"Braked".into()));
+    let said = server.ask("status", &[]).exits(0).out;
+    let brake = format!("(brake {id}, by rosa: checkout is broken)");
+    let message = format!("1.2.0 is braked {brake}: devices are offered 1.1.0 instead");
+    assert!(said.contains(&message) && said.contains("0% of devices: Braked"), "{said}");
+    assert_eq!(logged(&server, "Braked"), [format!("1.2.0 is braked on production {brake}")]);
+    assert!(server.log().contains(&format!("1.2.0 is braked on production {brake}")));
+
+    // It is told once, and only Git takes it back.
+    assert!(server.stop().success());
+    let server = world.serve();
+    server.await_status("it is served as before", |status| {
+        status["channels"][0]["lines"][0]["served"] == "1.1.0"
+    });
+    let lifted = format!("{OPEN}  allowHeld: [{id}]\n");
+    world.commit(Changes::new().file("channels/production.yaml", channel("production", "1.2.0", &lifted)));
+    server.await_status("1.2.0 is served again", |status| {
+        status["channels"][0]["lines"][0]["served"] == "1.2.0"
+    });
+    fresh.awaits(&server, "1.2.0");
+    assert_eq!(logged(&server, "Braked").len(), 1);
+    let again = "1.2.0 is offered on production again, as Git lifts its brake";
+    assert_eq!(logged(&server, "Resumed"), [again]);
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     channel::Target,
-    cohort::Ppm,
+    cohort::{ALL, Ppm},
     digest::Digest,
     gate::ArmNumbers,
     ids::{AppId, ChannelName},
@@ -93,6 +93,9 @@ impl Transition {
             Kind::Lowered => format!("{release} goes back to {share}{of} of {channel}"),
             Kind::Held => format!("{release} stays at {share}{of} of {channel} until there is evidence"),
             Kind::Paused => format!("nobody new on {channel} is offered {release}"),
+            Kind::Resumed if reason == LIFTED && *weight == ALL => {
+                format!("{release} is offered on {channel} again, as Git lifts its brake")
+            }
             Kind::Resumed if reason == LIFTED => {
                 format!(
                     "the rollout of {release} on {channel} goes on at {share}{of}, as Git lifts its brake"

@@ -475,21 +475,21 @@ fn plan_channel(
             ready: unready.is_none(),
             bundles: &known.record.versions,
         };
-        let Next { record: line_record, open, progress, brake } =
+        let Next { record: line_record, served, open, progress, brake } =
             rollout::next(spec, &wanted.target, &last, &facts);
         brakes.extend(brake.map(|brake| (spec.channel.clone(), brake)));
         let hindrance = unready.or_else(|| line::held_up(&progress, &line_record));
         if let (None, Some(hindrance)) = (&outcome.hindrance, hindrance) {
             outcome.message = match hindrance {
                 Hindrance::Braked => progress.message.clone(),
-                _ => line::sentence(spec, index, wanted, line_record.stable.as_ref(), &hindrance),
+                _ => line::sentence(spec, index, wanted, served.as_ref(), &hindrance),
             };
             outcome.hindrance = Some(hindrance);
         }
         outcome.lines.push(LineStatus {
             key: key.clone(),
             wanted: wanted.target.clone(),
-            served: line_record.stable.clone(),
+            served,
             rollout: Some(progress),
         });
         entry.lines.push(line::entry(spec, wanted, &line_record, open));

@@ -110,6 +110,9 @@ pub struct LineRecord {
     /// What is still watched of `stable`, which everybody is offered since not long ago.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<Watch>,
+    /// The brake on `stable`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub braked: Option<String>,
     /// What the last change of the line that the decision log tells followed from. It changes with these alone: numbers move
     /// all the time.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "Because::understood")]

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use steps::{Planned, opening, plan};
 
 use crate::{
-    channel::Freeze,
+    channel::{Freeze, Target},
     digest::Digest,
     gate::{ArmNumbers, Decision},
     ids::Version,
@@ -76,6 +76,8 @@ pub struct Verdict {
 pub struct Next {
     /// Its record.
     pub record: LineRecord,
+    /// What is offered to devices that the candidate does not reach. A braked release is offered to nobody.
+    pub served: Option<Target>,
     /// Whether the candidate is offered to devices that do not run it.
     pub open: bool,
     /// What it waits for.

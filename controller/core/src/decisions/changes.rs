@@ -64,6 +64,9 @@ pub(crate) fn changes<'a>(was: &LineRecord, now: &'a LineRecord) -> Vec<Change<'
         }
         _ => ends_and_begins(was, now, &mut all),
     }
+    if let Some(stable) = &now.stable {
+        brake_of_stable(was, now, stable, &mut all);
+    }
     all
 }
 
@@ -116,4 +119,17 @@ fn progress<'a>(before: &Candidate, after: &'a Candidate, serial: u64, all: &mut
         (Some(_), None) if kind.is_none() => tell(Kind::Resumed, ""),
         _ => {}
     }
+}
+
+/// A brake on what everybody is offered. Another release in its place says by itself that this one is over.
+fn brake_of_stable<'a>(was: &LineRecord, now: &'a LineRecord, stable: &Target, all: &mut Vec<Change<'a>>) {
+    let known = was.braked.as_ref().filter(|_| was.stable.as_ref() == Some(stable));
+    let (kind, reason) = match (known, &now.braked) {
+        (None, Some(brake)) => (Kind::Braked, brake.as_str()),
+        (Some(_), None) => (Kind::Resumed, LIFTED),
+        _ => return,
+    };
+    let rollout = now.watch.as_ref().map(|watch| watch.serial).filter(|serial| *serial > 0);
+    let serial = rollout.unwrap_or(now.serial);
+    all.push(Change::of_stable(kind, serial, stable.clone(), 0, reason));
 }

@@ -188,10 +188,26 @@ fn a_brake_says_who_and_why() {
 }
 
 #[test]
+fn a_brake_of_what_everybody_has() {
+    let stable = || line(Some("1.0.0"), 1, None);
+    let braked = |line| LineRecord { braked: Some("b-1".into()), ..line };
+    assert_eq!(kinds(stable(), braked(stable())), [told(Kind::Braked, "1.0.0", 1)]);
+    assert_eq!(kinds(braked(stable()), braked(stable())), []);
+    let row = told_between(braked(stable()), stable()).remove(0);
+    assert_eq!((row.transition.kind, row.transition.reason.as_str()), (Kind::Resumed, "BrakeLifted"));
+    assert_eq!(row.sentence, "1.0.0 is offered on production again, as Git lifts its brake");
+    // Also while another release is rolled out.
+    let with = || line(Some("1.0.0"), 2, Some(candidate("1.1.0", 0, 10_000)));
+    assert_eq!(kinds(with(), braked(with())), [told(Kind::Braked, "1.0.0", 2)]);
+    // What takes its place lifts no brake.
+    assert_eq!(kinds(braked(stable()), line(Some("1.1.0"), 2, None)), [told(Kind::Completed, "1.1.0", 2)]);
+}
+
+#[test]
 fn records_of_other_releases_are_read() {
     let of_before = r#"{"stable": "1.0.0", "serial": 3}"#;
     let known: LineRecord = serde_json::from_str(of_before).unwrap();
-    assert_eq!(known.because, []);
+    assert_eq!((known.because, known.braked), (Vec::new(), None));
     let of_later = r#"{"stable": "1.0.0", "serial": 3, "because": [
         {"kind": "Advanced", "reason": "Proven", "sentence": "s", "weather": "fine"},
         {"kind": "Teleported", "reason": "Proven", "sentence": "s"}

@@ -100,13 +100,13 @@ pub(super) fn sentence(
     channel: &Channel,
     index: usize,
     line: &Line,
-    stable: Option<&Target>,
+    served: Option<&Target>,
     hindrance: &Hindrance,
 ) -> String {
     let place = if channel.lines.len() > 1 { format!("line {}: ", index + 1) } else { String::new() };
-    let kept = match stable {
-        Some(stable) if *stable == line.target => "it goes on being served".to_owned(),
-        Some(stable) => format!("{stable} goes on being served"),
+    let kept = match served {
+        Some(served) if *served == line.target => "it goes on being served".to_owned(),
+        Some(served) => format!("{served} goes on being served"),
         None => "devices are answered that there is nothing new".to_owned(),
     };
     let why = match hindrance {

@@ -31,13 +31,14 @@ pub fn next(channel: &Channel, wanted: &Target, before: &LineRecord, facts: &Fac
     let (record, because) = (before.clone(), Vec::new());
     let mut pass = Pass { channel, wanted, facts, now, schedule, record, open: false, brake: None, because };
     let progress = pass.run();
+    let served = pass.served();
     let Pass { mut record, open, brake, mut because, .. } = pass;
     let told = changes(before, &record);
     if !told.is_empty() {
         because.retain(|because| told.iter().any(|change| because.is_of(change.kind, change.reason)));
         record.because = because;
     }
-    Next { record, open, progress, brake }
+    Next { record, served, open, progress, brake }
 }
 
 /// The last time that is recorded.
@@ -76,6 +77,7 @@ impl Pass<'_> {
     fn run(&mut self) -> Progress {
         loop {
             self.open = false;
+            self.look_after_stable();
             let running = self.record.candidate.as_ref().map(|candidate| &candidate.release);
             let turn = match self.wanted {
                 Target::Release(version) if running == Some(version) => self.go_on(),

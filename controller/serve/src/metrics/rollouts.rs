@@ -5,7 +5,7 @@ use std::fmt;
 use sluice_core::{
     cohort::ALL,
     gate::ArmNumbers,
-    rollout::{Progress, Verdict},
+    rollout::{Phase, Progress, Verdict},
     status::Status,
 };
 
@@ -41,7 +41,11 @@ pub(super) fn write(out: &mut Writer<'_>, status: &Status) -> fmt::Result {
     let each = |value: fn(&Progress) -> f64| {
         running.iter().map(move |running| (running.labels, value(running.progress)))
     };
-    let share = |progress: &Progress| f64::from(progress.weight) / f64::from(ALL);
+    let share = |progress: &Progress| match progress.phase {
+        // How far it had come is no share that is offered it.
+        Phase::Braked => 0.0,
+        _ => f64::from(progress.weight) / f64::from(ALL),
+    };
     out.gauges("rollout_weight_ratio", "Share of the devices that is offered the release", each(share))?;
     let step = |progress: &Progress| f64::from(progress.step);
     out.gauges("rollout_step", "Step that the rollout is in, from 1", each(step))?;

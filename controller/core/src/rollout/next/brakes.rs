@@ -1,7 +1,10 @@
 //! What brakes do to a line, and who braked what and why.
 
 use super::{Because, BrakeRequest, Pass, Phase, Progress, Verdict};
-use crate::{brake::GATE, decisions::Kind, digest::Digest, ids::Version, observed::Braked};
+use crate::{
+    brake::GATE, channel::Target, decisions::Kind, digest::Digest, ids::Version, observed::Braked,
+    record::Healthy,
+};
 
 impl Pass<'_> {
     /// What stands against a bundle whatever the time: a brake on it.
@@ -23,7 +26,7 @@ impl Pass<'_> {
     }
 
     /// Which brake it is, and who braked and why, as far as that is known.
-    pub(super) fn said_of(&self, id: &str) -> String {
+    fn said_of(&self, id: &str) -> String {
         if let Some(brake) = self.facts.brakes.iter().find(|brake| brake.id == id) {
             return format!("brake {id}, {}", brake.said());
         }
@@ -35,7 +38,7 @@ impl Pass<'_> {
     }
 
     /// A brake on a bundle that the channel does not lift; one of its own before one of another channel.
-    pub(super) fn brake_on(&self, digest: Digest) -> Option<&Braked> {
+    fn brake_on(&self, digest: Digest) -> Option<&Braked> {
         let on = self.facts.brakes.iter().filter(|brake| brake.digest == digest);
         on.filter(|brake| !self.channel.allow_held.contains(&brake.id))
             .min_by_key(|brake| !self.is_own(brake))
@@ -63,6 +66,37 @@ impl Pass<'_> {
         let numbers = verdict.map(Verdict::numbers);
         self.because.push(Because { kind, reason: reason.clone(), sentence, numbers });
         Some(reason)
+    }
+
+    /// Notes whether what everybody is offered is braked.
+    pub(super) fn look_after_stable(&mut self) {
+        let recorded = self.record.braked.take();
+        self.record.braked = match self.stable_digest() {
+            Some(digest) => self.standing(digest, recorded),
+            None => recorded,
+        };
+    }
+
+    /// What is offered to who is not offered the candidate: what did well before, when the stable release is braked.
+    pub(super) fn served(&self) -> Option<Target> {
+        if self.record.braked.is_none() {
+            return self.record.stable.clone();
+        }
+        let is_good = |healthy: &&Healthy| {
+            let bundle = self.facts.bundles.get(&healthy.release);
+            bundle.is_some_and(|bundle| bundle.digest == healthy.digest && !bundle.is_lost())
+                && self.brake_on(healthy.digest).is_none()
+        };
+        self.record.history.iter().find(is_good).map(|healthy| Target::Release(healthy.release.clone()))
+    }
+
+    /// What is said when what everybody was offered is braked.
+    pub(super) fn taken_back(&self, id: &str) -> String {
+        let then = match self.served() {
+            Some(instead) => format!("devices are offered {instead} instead"),
+            None => "no release did well before, so devices are offered nothing new, and those that must leave it go back to the shipped bundle".to_owned(),
+        };
+        format!("{} is braked ({}): {then}", self.wanted, self.said_of(id))
     }
 
     /// Asks for a brake, unless one stands.

@@ -28,15 +28,10 @@ impl Pass<'_> {
             }
         }
         self.watch();
-        let wanted = self.wanted;
-        let braked = self.stable_digest().filter(|digest| self.is_braked(*digest));
-        if let Some(id) = braked.and_then(|digest| self.brake_on(digest)).map(|brake| brake.id.clone()) {
-            let message = format!(
-                "{wanted} is braked ({}): its devices go as the channel's gate says",
-                self.said_of(&id)
-            );
-            return Progress { weight: ALL, ..self.waits(Phase::Braked, message) };
+        if let Some(id) = &self.record.braked {
+            return self.waits(Phase::Braked, self.taken_back(id));
         }
+        let wanted = self.wanted;
         let watch = self.record.watch.as_ref();
         let (wake, adverse) =
             (watch.map(|watch| watch.until), watch.and_then(|watch| watch.adverse.as_ref()));
@@ -76,7 +71,8 @@ impl Pass<'_> {
         if running.is_none_or(|candidate| Target::Release(candidate.release) != *self.wanted) {
             self.record.serial += 1;
         }
-        let digest = self.stable_digest().filter(|digest| !self.is_braked(*digest));
+        let is_good = self.record.braked.take().is_none();
+        let digest = self.stable_digest().filter(|digest| is_good && !self.is_braked(*digest));
         let adverse = self.record.watch.take().is_some_and(|watch| watch.adverse.is_some());
         let former = self.record.stable.replace(self.wanted.clone());
         if let (Some(Target::Release(release)), Some(digest), false) = (former, digest, adverse) {
@@ -118,7 +114,7 @@ impl Pass<'_> {
     }
 
     /// The bundle that everybody is offered.
-    fn stable_digest(&self) -> Option<crate::digest::Digest> {
+    pub(super) fn stable_digest(&self) -> Option<crate::digest::Digest> {
         match self.record.stable.as_ref()? {
             Target::Builtin => None,
             Target::Release(version) => self.facts.bundles.get(version).map(|binding| binding.digest),

@@ -103,7 +103,7 @@ impl World {
         let first = next(&self.channel, &self.wanted, &self.record, &facts);
         let again = next(&self.channel, &self.wanted, &first.record, &facts);
         assert_eq!(again.record, first.record, "the same facts twice");
-        assert_eq!(again.open, first.open);
+        assert_eq!((again.open, &again.served), (first.open, &first.served));
         let told = changes(&self.record, &first.record);
         if told.is_empty() {
             assert_eq!(first.record.because, self.record.because, "numbers alone write no record");
@@ -780,4 +780,48 @@ fn a_brake_is_kept_with_who_and_why() {
         (world.brakes, world.verdict) = (Vec::new(), None);
         assert_eq!(world.pass().progress.message, message);
     }
+}
+
+/// The release that everybody has is braked, with one that did well before or none.
+#[test]
+fn what_is_braked_is_not_served() {
+    let mut world = World::new();
+    world.channel.rollout.strategy = Strategy::Immediate;
+    world.pass();
+    assert_eq!(world.pass().served, Some(Target::Release(version("2.0.0"))));
+    world.says(Decision::Abort, 10);
+    world.brakes.push(brake("b-1", "2.0.0", Some("production")));
+    let braked = world.pass();
+    assert_eq!((braked.progress.phase, braked.progress.weight), (Phase::Braked, 0));
+    assert_eq!(braked.served, Some(Target::Release(version("1.0.0"))));
+    assert_eq!(
+        braked.progress.message,
+        "2.0.0 is braked (brake b-1, by gate: Broken: 5 of 10): devices are offered 1.0.0 instead"
+    );
+    assert_eq!(because(&world), [(Kind::Braked, "b-1", Some(10))]);
+    world.brakes.push(brake("b-2", "1.0.0", Some("beta")));
+    let nothing = world.pass();
+    assert_eq!(nothing.served, None, "what is paused is no way back either");
+    assert!(nothing.progress.message.ends_with("go back to the shipped bundle"), "{nothing:?}");
+    world.brakes.clear();
+    assert_eq!(world.phase(), Phase::Braked, "only Git lifts it");
+    world.channel.allow_held.insert("b-1".into());
+    let lifted = world.pass();
+    assert_eq!((lifted.progress.phase, lifted.served), (Phase::Completed, world.record.stable.clone()));
+    assert_eq!(because(&world), []);
+}
+
+#[test]
+fn what_was_braked_is_no_way_back() {
+    let mut world = World::new();
+    world.brakes.push(brake("b-1", "1.0.0", None));
+    let started = world.pass();
+    assert_eq!((started.progress.phase, started.served), (Phase::Soaking, None));
+    assert_eq!((world.record.braked.as_deref(), because(&world).len()), (Some("b-1"), 1));
+    world.brakes.clear();
+    world.channel.rollout.strategy = Strategy::Immediate;
+    world.want("3.0.0");
+    world.pass();
+    assert!(world.is_done() && world.record.history.is_empty(), "{:?}", world.record);
+    assert_eq!(world.record.braked, None);
 }
