@@ -17,6 +17,7 @@ fn brake(scope: Scope, devices: Devices, nth: u32) -> Brake {
         why: "it breaks".into(),
         at: Timestamp::UNIX_EPOCH,
         evidence: Some(json!({ "failed": 9 })),
+        rollback: false,
     }
 }
 

@@ -326,7 +326,8 @@ fn an_id_that_no_brake_has_is_a_warning_and_changes_nothing() {
         channel.allow_held = ["0123456789abcdef0123".to_owned(), "0123456789abcdef9999".to_owned()].into();
     });
     let objects = [release("r-1.0.0", "1.0.0"), lifting];
-    let brake = Braked { id: "0123456789abcdef0123".into(), digest: Digest::of(b"other"), channel: None };
+    let (id, digest) = ("0123456789abcdef0123".into(), Digest::of(b"other"));
+    let brake = Braked { id, digest, channel: None, by: "somebody".into(), why: "no".into() };
     let observed = ObservedApp { brakes: Arc::new(vec![brake]), ..observed(&["1.0.0"], &["1.0.0"]) };
     let plan = run(&objects, &observed);
     assert_eq!(served(&plan).as_deref(), Some("1.0.0"));
