@@ -16,7 +16,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sluice-repo", &["sluice-core"]),
     ("sluice-store", &["sluice-core"]),
     ("sluice-notify", &["sluice-bundle", "sluice-core", "sluice-store"]),
-    ("sluice-engine", &["sluice-core", "sluice-manifest", "sluice-bundle", "sluice-repo", "sluice-store"]),
+    ("sluice-forge", &[]),
+    (
+        "sluice-engine",
+        &["sluice-core", "sluice-manifest", "sluice-bundle", "sluice-repo", "sluice-store", "sluice-forge"],
+    ),
     (
         "sluice-kube",
         &[
@@ -26,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sluice-repo",
             "sluice-store",
             "sluice-engine",
+            "sluice-forge",
             "sluice-notify",
         ],
     ),
@@ -41,6 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sluice-repo",
             "sluice-store",
             "sluice-engine",
+            "sluice-forge",
             "sluice-kube",
             "sluice-notify",
             "sluice-serve",
