@@ -1,4 +1,4 @@
-//! Real parts for tests: a Kubernetes control plane, object storage, a database, and a network that can fail.
+//! Real parts for tests: a Kubernetes control plane, object storage, a database, a Git host, and a network that can fail.
 //!
 //! Programs come from `tests/parts/build` and from Debian; a part that is missing fails the test that needs it. Every
 //! server runs on ports of its own in a temporary folder of its own and ends with the process that started it, however
@@ -11,6 +11,7 @@ mod control_plane;
 mod demo;
 mod folder;
 mod git;
+mod gitea;
 mod kubelet;
 mod minio;
 mod ports;
@@ -24,6 +25,7 @@ pub use self::{
     control_plane::{AuditEntry, ControlPlane, ControlPlaneBuilder},
     demo::Demo,
     git::GitHttps,
+    gitea::Gitea,
     kubelet::Kubelet,
     minio::Minio,
     postgres::Postgres,

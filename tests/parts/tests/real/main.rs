@@ -4,6 +4,7 @@
 mod control_plane;
 mod crds;
 mod ends;
+mod forge;
 mod network;
 mod stores;
 mod tools;

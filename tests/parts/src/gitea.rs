@@ -1,0 +1,202 @@
+//! A Git host: Gitea, with pull requests, protected branches and commit statuses.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use rand::distr::{Alphanumeric, SampleString as _};
+use serde_json::{Value, json};
+use tokio::{process::Command, sync::OnceCell};
+
+use crate::{folder::Folder, ports::Port, program::part, server::Server};
+
+/// Who owns everything, and may do everything.
+const USER: &str = "sluice";
+
+static SHARED: OnceCell<Gitea> = OnceCell::const_new();
+
+/// A running Gitea, which keeps what it has over `kill` and `restart`.
+#[derive(Debug)]
+pub struct Gitea {
+    server: Server,
+    program: PathBuf,
+    port: Port,
+    token: String,
+    folder: Folder,
+}
+
+impl Gitea {
+    /// Makes one with a user, and starts it.
+    pub async fn start() -> Self {
+        let folder = Folder::new("gitea", None);
+        let port = Port::claim();
+        let program = part("gitea");
+        folder.write("app.ini", settings(&folder, &program, &port));
+        let server = Server::new("gitea", program.clone(), folder.path())
+            .args(["--config", "app.ini", "web"])
+            // Ends its Git processes as well.
+            .stopped_by("TERM");
+        let mut gitea = Self { server, program, port, token: String::new(), folder };
+        gitea.command(&["migrate"]).await;
+        let password = Alphanumeric.sample_string(&mut rand::rng(), 24);
+        let email = "sluice@example.org";
+        let user = ["admin", "user", "create", "--admin", "--must-change-password=false"];
+        let user = [&user[..], &["--username", USER, "--email", email, "--password", &password]].concat();
+        gitea.command(&user).await;
+        gitea.token = gitea.token_for(&["all"]).await;
+        gitea.restart().await;
+        gitea
+    }
+
+    /// The one that the tests of this process share: a repository for each, and nobody stops it.
+    pub async fn shared() -> &'static Self {
+        SHARED.get_or_init(Self::start).await
+    }
+
+    /// Where it is, for example `http://127.0.0.1:20443`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// The address under which it listens, for a [`Proxy`](crate::Proxy).
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// A token that may do everything.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Another token, for these scopes (`read:repository`).
+    pub async fn token_for(&self, scopes: &[&str]) -> String {
+        let (name, scopes) = (Alphanumeric.sample_string(&mut rand::rng(), 10), scopes.join(","));
+        let token = ["admin", "user", "generate-access-token", "--raw", "--username", USER];
+        let token = [&token[..], &["--token-name", &name, "--scopes", &scopes]].concat();
+        self.command(&token).await
+    }
+
+    /// Makes a repository with one commit on `main`, and gives the address that Git uses, which holds no credentials.
+    pub async fn repository(&self) -> String {
+        let name = format!("test-{}", Alphanumeric.sample_string(&mut rand::rng(), 10).to_lowercase());
+        let wanted = json!({ "name": name, "default_branch": "main", "auto_init": true, "private": true });
+        self.api(http::Method::POST, "user/repos", &wanted).await;
+        format!("{}/{USER}/{name}.git", self.endpoint())
+    }
+
+    /// The same with credentials, for the command line of Git.
+    pub fn with_credentials(&self, repository: &str) -> String {
+        repository.replacen("http://", &format!("http://{USER}:{}@", self.token), 1)
+    }
+
+    /// Refuses every push to a branch: it moves by pull requests alone.
+    pub async fn protect(&self, repository: &str, branch: &str) {
+        let wanted = json!({ "rule_name": branch, "enable_push": false });
+        self.of(http::Method::POST, repository, "branch_protections", &wanted).await;
+    }
+
+    /// Asks something of a repository, as the API has it below `repos/OWNER/NAME`; panics when it is refused.
+    pub async fn of(&self, method: http::Method, repository: &str, path: &str, body: &Value) -> Value {
+        let name = repository.trim_start_matches(&self.endpoint()).trim_end_matches(".git");
+        self.api(method, &format!("repos{name}/{path}"), body).await
+    }
+
+    /// Kills it.
+    pub fn kill(&self) {
+        self.server.kill();
+    }
+
+    /// Starts it again, under the same address and with what it had, and waits until it is ready.
+    pub async fn restart(&self) {
+        self.server.spawn();
+        let (client, url) = (reqwest::Client::new(), format!("{}/api/healthz", self.endpoint()));
+        self.server
+            .ready(async || match client.get(&url).timeout(Duration::from_secs(5)).send().await {
+                Ok(answer) if answer.status().is_success() => Ok(()),
+                Ok(answer) => Err(answer.status().to_string()),
+                Err(error) => Err(error.without_url().to_string()),
+            })
+            .await;
+    }
+
+    async fn api(&self, method: http::Method, path: &str, body: &Value) -> Value {
+        let mut request = reqwest::Client::new()
+            .request(method.clone(), format!("{}/api/v1/{path}", self.endpoint()))
+            .header("authorization", format!("token {}", self.token));
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        let answer = request.send().await.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
+        assert!(status.is_success(), "{method} {path}: {status}: {text}");
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// The last line that one of its own commands prints: some warn before of how they are set up.
+    async fn command(&self, arguments: &[&str]) -> String {
+        let output = Command::new(&self.program)
+            .args(["--config", "app.ini"])
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.folder.path())
+            .current_dir(self.folder.path())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .unwrap_or_else(|error| panic!("gitea {}: {error}", arguments[0]));
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "gitea {}: {out}{err}", arguments[0]);
+        out.trim().lines().last().unwrap_or_default().to_owned()
+    }
+}
+
+/// Everything is in its folder, but what stands beside its program. It runs as root where the tests do: nobody but them
+/// reaches it.
+fn settings(folder: &Folder, program: &std::path::Path, port: &Port) -> String {
+    let work = folder.path().display();
+    let share = program.ancestors().nth(2).map(|part| part.join("share")).unwrap_or_default();
+    let (share, port) = (share.display(), port.address().port());
+    let secret = Alphanumeric.sample_string(&mut rand::rng(), 64);
+    format!(
+        "RUN_MODE = prod
+I_AM_BEING_UNSAFE_RUNNING_AS_ROOT = true
+WORK_PATH = {work}
+
+[server]
+PROTOCOL = http
+HTTP_ADDR = 127.0.0.1
+HTTP_PORT = {port}
+ROOT_URL = http://127.0.0.1:{port}/
+STATIC_ROOT_PATH = {share}
+OFFLINE_MODE = true
+DISABLE_SSH = true
+LFS_START_SERVER = false
+
+[database]
+DB_TYPE = sqlite3
+PATH = {work}/gitea.db
+
+[security]
+INSTALL_LOCK = true
+SECRET_KEY = {secret}
+INTERNAL_TOKEN = {secret}
+
+[oauth2]
+ENABLED = false
+
+[service]
+DISABLE_REGISTRATION = true
+
+[webhook]
+ALLOWED_HOST_LIST = loopback
+
+[repository]
+ROOT = {work}/repositories
+
+[log]
+LEVEL = Warn
+
+[cron.update_checker]
+ENABLED = false
+"
+    )
+}
