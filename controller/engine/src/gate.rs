@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(500);
 const CALM: Duration = Duration::from_secs(10);
 /// How often devices are counted.
 const COUNT: Duration = Duration::from_secs(15);
-/// Entries of a journal that are read at one time.
+/// Entries of journals that are read at one time.
 const ENTRIES: usize = 4_096;
 
 /// A rollout that is judged.
@@ -179,14 +179,19 @@ impl Gate {
 
     async fn look_at(&mut self, subjects: &[Subject], writable: bool) -> Result<(), FleetError> {
         self.count().await?;
-        for subject in subjects {
-            let verdict = self.judge(subject, writable).await?;
-            if verdict.decision == Decision::Abort && subject.brakes {
-                let evidence = serde_json::to_value(&verdict.numbers).ok();
-                let reason = verdict.reason.reason();
-                subject.stop(&self.watch, reason, &verdict.sentence, evidence).await;
+        let mut behind: Vec<&Subject> = subjects.iter().collect();
+        while !behind.is_empty() {
+            let (read, rest) = self.fold(behind).await?;
+            for subject in read {
+                let Some(verdict) = self.judge(subject, writable) else { continue };
+                if verdict.decision == Decision::Abort && subject.brakes {
+                    let evidence = serde_json::to_value(&verdict.numbers).ok();
+                    let reason = verdict.reason.reason();
+                    subject.stop(&self.watch, reason, &verdict.sentence, evidence).await;
+                }
+                self.say(&subject.tried, verdict);
             }
-            self.say(&subject.tried, verdict);
+            behind = rest;
         }
         // Last: what has ended can wait, and a brake cannot.
         let judged: BTreeSet<&RolloutId> = subjects.iter().map(|subject| &subject.tried.id).collect();
@@ -219,24 +224,41 @@ impl Gate {
         Ok(())
     }
 
-    async fn judge(&mut self, subject: &Subject, writable: bool) -> Result<Verdict, FleetError> {
+    /// Folds the next entries of these, of all in one question: a database far away is asked once a look and not once a
+    /// rollout. Returns whose journals are read to the end, and whose may go on.
+    async fn fold<'s>(
+        &mut self,
+        subjects: Vec<&'s Subject>,
+    ) -> Result<(Vec<&'s Subject>, Vec<&'s Subject>), FleetError> {
+        let most = (ENTRIES / subjects.len()).max(1);
+        let mut of = Vec::with_capacity(subjects.len());
+        for Subject { tried: Tried { id, .. }, policy, .. } in &subjects {
+            let design = Design::new(policy, &Records::default());
+            let fresh = || Running { evidence: Evidence::new(design), design, seen: 0, said: None };
+            let running = self.running.entry(id.clone()).or_insert_with(fresh);
+            if running.design != design {
+                *running = fresh();
+            }
+            of.push((id, running.seen));
+        }
+        let news = self.fleet.news(&of, most).await?;
+        let (mut read, mut rest) = (Vec::new(), Vec::new());
+        for (subject, entries) in subjects.into_iter().zip(news) {
+            if let Some(running) = self.running.get_mut(&subject.tried.id) {
+                for (number, entry) in &entries {
+                    running.evidence.apply(entry);
+                    running.seen = *number;
+                }
+            }
+            if entries.len() < most { read.push(subject) } else { rest.push(subject) }
+        }
+        Ok((read, rest))
+    }
+
+    /// Judges by what is folded.
+    fn judge(&self, subject: &Subject, writable: bool) -> Option<Verdict> {
         let Subject { tried: Tried { id, level, weight, share, since, .. }, policy, .. } = subject;
-        let design = Design::new(policy, &Records::default());
-        let fresh = || Running { evidence: Evidence::new(design), design, seen: 0, said: None };
-        let running = self.running.entry(id.clone()).or_insert_with(fresh);
-        if running.design != design {
-            *running = fresh();
-        }
-        loop {
-            let entries = self.fleet.journal(id, running.seen, ENTRIES).await?;
-            for (number, entry) in &entries {
-                running.evidence.apply(entry);
-                running.seen = *number;
-            }
-            if entries.len() < ENTRIES {
-                break;
-            }
-        }
+        let evidence = &self.running.get(id)?.evidence;
         let look = Look {
             now: Timestamp::now().as_second(),
             first_level: *level,
@@ -249,7 +271,7 @@ impl Gate {
             shares: share.as_slice(),
             paused: &[],
         };
-        Ok(judge(&running.evidence, policy, &look))
+        Some(judge(evidence, policy, &look))
     }
 
     /// Passes on a verdict when it is another one, and its numbers now and then.

@@ -470,6 +470,13 @@ pub async fn journals_tell_what_a_model_tells(place: &dyn Place) {
         }
     }
     fleet.flush().await.expect("flush");
+    let (first, second, unknown) = (rollout(1), rollout(2), rollout(3));
+    let of = [(&second, 2), (&unknown, 0), (&first, 0), (&second, u64::MAX)];
+    let together = fleet.news(&of[..3], 5).await.expect("news");
+    let apart = [fleet.journal(&second, 2, 5).await, Ok(Vec::new()), fleet.journal(&first, 0, 5).await];
+    assert_eq!(together, apart.map(|news| news.expect("a journal")), "in one question as in many");
+    assert_eq!(together[0].iter().map(|(number, _)| *number).collect::<Vec<_>>(), [3, 4, 5, 6, 7]);
+    assert_eq!(fleet.news(&of[3..], 5).await.expect("news"), [[]], "nothing is new");
     for serial in [1, 2] {
         let said = journal(&fleet, serial).await;
         assert_eq!(said, model.journals.remove(&serial).unwrap_or_default(), "rollout {serial}");

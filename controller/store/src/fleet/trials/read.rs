@@ -103,13 +103,41 @@ impl Fleet {
         after: u64,
         most: usize,
     ) -> Result<Vec<(u64, Entry)>, FleetError> {
-        let Some(name) = self.name(rollout) else { return Ok(Vec::new()) };
-        let Some((id, newest)) = self.shared.journals.get(&name) else { return Ok(Vec::new()) };
-        if newest <= after {
-            return Ok(Vec::new());
+        Ok(self.news(&[(rollout, after)], most).await?.pop().unwrap_or_default())
+    }
+
+    /// The same of many rollouts, each with a number of its own, in one question: what is found stands in their order.
+    pub async fn news(
+        &self,
+        of: &[(&RolloutId, u64)],
+        most: usize,
+    ) -> Result<Vec<Vec<(u64, Entry)>>, FleetError> {
+        let mut news: Vec<Vec<(u64, Entry)>> = vec![Vec::new(); of.len()];
+        let (mut wanted, mut places) = (Vec::new(), HashMap::new());
+        for (place, (rollout, after)) in of.iter().enumerate() {
+            let Some(name) = self.name(rollout) else { continue };
+            let Some((id, newest)) = self.shared.journals.get(&name) else { continue };
+            // Numbers have no gap.
+            let until = newest.min(after.saturating_add(most as u64));
+            if until > *after {
+                wanted.push((id, *after, until));
+                places.insert(id, place);
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(news);
         }
         let mut connection = self.shared.readers.acquire().await?;
-        Ok(sql::journal(&mut connection, id, after, most).await?)
+        let find = sql::journals(&mut connection, &wanted, |id, number, entry| {
+            if let Some(place) = places.get(&id) {
+                news[*place].push((number, entry));
+            }
+        });
+        find.await?;
+        for entries in &mut news {
+            entries.sort_unstable_by_key(|(number, _)| *number);
+        }
+        Ok(news)
     }
 
     /// Every rollout that is known, with what enrolled in it. Costs a row of each level.

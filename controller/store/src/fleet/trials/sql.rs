@@ -57,6 +57,13 @@ static JOURNAL: ListStatement = ListStatement {
     tail: "",
 };
 
+static FIND_JOURNALS: ListStatement = ListStatement {
+    head: "SELECT j.seq, j.kind, j.level, j.ordinal, j.arm, j.what, j.at, j.platform, j.os, j.native, j.rollout FROM (",
+    columns: 3,
+    tail: ") AS k CROSS JOIN journal AS j \
+           WHERE j.rollout = k.column1 AND j.seq > k.column2 AND j.seq <= k.column3",
+};
+
 static PREFIXES: ListStatement = ListStatement {
     head: "INSERT INTO prefixes (rollout, prefix, enrolled, at)",
     columns: 4,
@@ -267,20 +274,21 @@ pub(super) async fn write_journal(connection: &mut Connection, rows: &[(i64, u64
     write.await.map(drop)
 }
 
-/// The entries of a journal after one.
-pub(super) async fn journal(
+/// The entries of journals after a number and up to another, in any order.
+pub(super) async fn journals(
     connection: &mut Connection,
-    rollout: i64,
-    after: u64,
-    most: usize,
-) -> Result<Vec<(u64, Entry)>> {
-    let entries = "SELECT seq, kind, level, ordinal, arm, what, at, platform, os, native FROM journal \
-                   WHERE rollout = $1 AND seq > $2 ORDER BY seq LIMIT $3";
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let rows = connection
-        .fetch(entries, |values| _ = values.add(rollout).add(after.cast_signed()).add(most))
-        .await?;
-    rows.iter().map(|row| Ok((row.try_get::<i64>(0)?.cast_unsigned(), entry_of(row)?))).collect()
+    wanted: &[(i64, u64, u64)],
+    mut each: impl FnMut(i64, u64, Entry),
+) -> Result<()> {
+    let bind = |(rollout, after, until): &(i64, u64, u64), values: &mut Values| {
+        values.add(*rollout).add(after.cast_signed()).add(until.cast_signed());
+    };
+    FIND_JOURNALS
+        .read(connection, wanted, bind, |row| {
+            each(row.try_get(10)?, row.try_get::<i64>(0)?.cast_unsigned(), entry_of(row)?);
+            Ok(())
+        })
+        .await
 }
 
 fn entry_of(row: &Row) -> Result<Entry> {
