@@ -34,6 +34,16 @@ pub struct Postgres {
 impl Postgres {
     /// Makes a database cluster and starts it.
     pub async fn start() -> Self {
+        // What is killed here is the process, never the machine.
+        Self::with("fsync=off").await
+    }
+
+    /// The same, and it waits for the disk as one that is in earnest does.
+    pub async fn durable() -> Self {
+        Self::with("fsync=on").await
+    }
+
+    async fn with(setting: &str) -> Self {
         let programs = programs();
         let user = User::instead_of_root(USER);
         let folder = Folder::new("postgres", user);
@@ -43,8 +53,7 @@ impl Postgres {
 
         let server = Server::new("postgres", programs.join("postgres"), folder.path())
             .args(["-D", "data", "-h", "127.0.0.1", "-p", &port.address().port().to_string()])
-            // What is killed here is the process, never the machine.
-            .args(["-c", "fsync=off", "-c", "unix_socket_directories=", "-c", "max_connections=200"])
+            .args(["-c", setting, "-c", "unix_socket_directories=", "-c", "max_connections=200"])
             .user(user)
             // Ends at once as well, and gives the system its shared memory back.
             .stopped_by("QUIT");
