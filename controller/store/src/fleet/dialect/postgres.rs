@@ -18,6 +18,16 @@ const SESSION: &str = "SET search_path = sluice; SET tcp_keepalives_idle = 10; S
                        SELECT set_config('synchronous_commit', 'on', false) \
                        WHERE current_setting('synchronous_commit') = 'off'";
 
+/// What the writer asks is looked up by keys, with statements that are planned once. Planned while a table was small they
+/// would read all of it each time, until the server has counted the table again: a minute in which it may have grown to
+/// a million rows. So an index is the only way. Plans that then look dear are not worth compiling.
+const WRITER: &str =
+    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
+
+/// People's questions read whole tables, and the gate's a few rows of a long one, of a table that is as long as it is now.
+const READER: &str =
+    "SET plan_cache_mode = force_custom_plan; SET enable_hashjoin = off; SET enable_mergejoin = off";
+
 /// Locks are per database.
 const LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('sluice fleet store', 0))";
 
@@ -66,6 +76,7 @@ impl Server {
                 connection.execute("CREATE SCHEMA IF NOT EXISTS sluice").await?;
             }
             connection.execute(sqlx::raw_sql(SESSION)).await?;
+            connection.execute(sqlx::raw_sql(WRITER)).await?;
             if connection.fetch_one(LOCK).await?.try_get(0)? { Ok(connection) } else { Err(Taken.into()) }
         };
         within(CONNECT, connecting).await
@@ -78,7 +89,10 @@ impl Server {
             .acquire_timeout(CONNECT)
             .idle_timeout(Duration::from_mins(1))
             .after_connect(|connection, _| {
-                Box::pin(async move { connection.execute(sqlx::raw_sql(SESSION)).await.map(drop) })
+                Box::pin(async move {
+                    connection.execute(sqlx::raw_sql(SESSION)).await?;
+                    connection.execute(sqlx::raw_sql(READER)).await.map(drop)
+                })
             })
             .connect_lazy_with((*self.0).clone())
     }
