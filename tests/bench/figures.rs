@@ -1,5 +1,8 @@
-//! The figures of the README: measured side by side in one run, printed as a table. `cargo bench -p sluice --bench figures`; one
-//! group alone with `cargo bench -p sluice --bench figures -- updates`.
+//! The figures of the embedded server, measured side by side in one run and printed as a table.
+//!
+//! `cargo bench -p sluice --bench figures` prints all; parts of it by name behind `--`: `updates`, `downloads`, `events`,
+//! `push`, `scale`, and those of rollouts: `rollouts`, `verdict`, `store`. `SLUICE_BENCH_PROGRAM` measures another build.
+//! `SLUICE_BENCH_SECONDS` says how long one load lasts, `SLUICE_BENCH_ROLLOUTS` and `SLUICE_BENCH_DEVICES` how many there are.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -11,41 +14,63 @@
 mod bare;
 #[path = "figures/load.rs"]
 mod load;
+#[path = "shared/phones.rs"]
+mod phones;
 #[path = "figures/process.rs"]
 mod process;
+#[path = "shared/reports.rs"]
+mod reports;
+#[path = "figures/rollouts.rs"]
+mod rollouts;
+#[path = "shared/settings.rs"]
+mod settings;
 #[path = "figures/shop.rs"]
 mod shop;
+#[path = "figures/store.rs"]
+mod store;
+#[path = "figures/updates.rs"]
+mod updates;
+#[path = "shared/usage.rs"]
+mod usage;
+#[path = "figures/verdict.rs"]
+mod verdict;
+#[path = "shared/wrk.rs"]
+mod wrk;
 
 use std::{
     path::Path,
     time::{Duration, Instant},
 };
 
-use load::{Load, Run, get, post, saturate};
-use process::{Server, await_that, free_address, pin_load, sluice};
+use load::{Load, get};
+use process::{Server, await_that, free_address, pin_load};
+use reports::Reported;
 use shop::Shop;
-
-const DEVICES: usize = 100_000;
-const CONNECTIONS: usize = 64;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
-    if let [mode, listen, body, folder] = arguments.as_slice()
-        && mode == "bare"
-    {
-        bare::serve(listen.parse().unwrap(), body.clone(), folder.into());
-        return;
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["bare", listen, body, folder] => {
+            return bare::serve(listen.parse().unwrap(), body.to_owned(), folder.into());
+        }
+        ["fill", file] => return store::fill(file.as_ref()),
+        ["look", file] => return store::look(file.as_ref()),
+        _ => {}
     }
     let wanted = |group: &str| arguments.is_empty() || arguments.iter().any(|a| a == group);
-    let program = sluice();
+    let program = settings::program();
     pin_load();
     println!("\n| figure | value | compared with |\n| --- | --- | --- |");
     for (group, figure) in [
-        ("updates", updates as fn(&Path)),
+        ("updates", updates::print as fn(&Path)),
         ("downloads", downloads),
         ("events", events),
         ("push", push),
         ("scale", scale),
+        ("rollouts", rollouts::print),
+        ("verdict", verdict::print),
+        ("store", store::print),
     ] {
         if wanted(group) {
             figure(&program);
@@ -57,16 +82,8 @@ fn row(figure: &str, value: &str, compared: &str) {
     println!("| {figure} | {value} | {compared} |");
 }
 
-fn percentiles(run: &Run) -> String {
-    let [p50, p99, p999] = run.latency;
+fn percentiles([p50, p99, p999]: [f64; 3]) -> String {
     format!("p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms")
-}
-
-/// An update check of device `n` on its shipped bundle.
-fn check(n: usize) -> String {
-    format!(
-        r#"{{"version_os":"14","plugin_version":"8.51.23","device_id":"00000000-0000-4000-8000-{n:012x}","custom_id":"","version_code":"1","version_build":"1.0.0","platform":"android","version_name":"1.0.0","is_prod":true,"install_source":"google_play","app_id":"com.example.shop","defaultChannel":"","is_emulator":false}}"#
-    )
 }
 
 fn bare(body: &str, folder: &Path) -> Server {
@@ -76,46 +93,6 @@ fn bare(body: &str, folder: &Path) -> Server {
         vec![program, "bare".into(), listen.to_string(), body.to_owned(), folder.display().to_string()],
         listen,
     )
-}
-
-fn updates(program: &Path) {
-    let shop = Shop::new(1, 4_000);
-    let checks: Vec<String> = (0..DEVICES).map(check).collect();
-    let time = Duration::from_secs(5);
-    let ours = shop.serve(program, &[]);
-    let body = Shop::await_version(&ours, "1.0.1");
-    let plain = bare(&body, shop.folder());
-    // Interleaved, so that a noisy neighbour hits both.
-    let mut best: [Option<Run>; 2] = [None, None];
-    for _ in 0..3 {
-        for (slot, server) in [&plain, &ours].into_iter().enumerate() {
-            let run = saturate(server.address, "/updates", &checks, CONNECTIONS, time);
-            assert_eq!(run.failed, 0, "failed requests");
-            if best[slot].as_ref().is_none_or(|b| run.rate > b.rate) {
-                best[slot] = Some(run);
-            }
-        }
-    }
-    let [Some(plain_run), Some(our_run)] = best else { unreachable!("both ran") };
-    row(
-        "/updates on one core, saturated",
-        &format!("{:.0} requests/s; {}", our_run.rate, percentiles(&our_run)),
-        &format!(
-            "{:.0} requests/s of a bare axum handler ({:.0} %)",
-            plain_run.rate,
-            100.0 * our_run.rate / plain_run.rate
-        ),
-    );
-    let requests = checks.iter().map(|body| post("/updates", body)).collect();
-    let rate = Some(our_run.rate / 2.0);
-    let half = load::run(Load { to: ours.address, connections: CONNECTIONS, requests, rate, time });
-    row("/updates at half load", &format!("{:.0} requests/s; {}", half.rate, percentiles(&half)), "");
-    let (now, peak) = ours.memory();
-    row(
-        "memory after it",
-        &format!("{now:.0} MiB resident, {peak:.0} MiB at its highest"),
-        &format!("{DEVICES} devices"),
-    );
 }
 
 fn downloads(program: &Path) {
@@ -155,37 +132,11 @@ fn events(program: &Path) {
     let shop = Shop::new(1, 4_000);
     let ours = shop.serve(program, &[]);
     Shop::await_version(&ours, "1.0.1");
-    let event = |n: usize, t: usize| {
-        let check = check(n);
-        let open = check.trim_end_matches('}');
-        format!(
-            r#"{open},"action":"app_moved_to_foreground","old_version_name":"","timestamp":{}}}"#,
-            1_795_495_935_000 + t
-        )
-    };
-    // Devices are known by their first check, as phones are.
-    let checks: Vec<String> = (0..20_000).map(check).collect();
-    saturate(ours.address, "/updates", &checks, CONNECTIONS, Duration::from_secs(3));
-    let mut t = 0;
-    let mut next = |size: usize| -> String {
-        let list: Vec<String> = (0..size)
-            .map(|_| {
-                t += 1;
-                event(t % 20_000, t)
-            })
-            .collect();
-        if size == 1 { list[0].clone() } else { format!("[{}]", list.join(",")) }
-    };
-    for (figure, size, count) in
-        [("events in arrays of 20", 20, 12_000), ("events as single requests", 1, 90_000)]
-    {
-        let bodies: Vec<String> = (0..count).map(|_| next(size)).collect();
-        let run = saturate(ours.address, "/stats", &bodies, 256, Duration::from_secs(5));
-        assert_eq!(run.failed, 0, "refused events");
+    for Reported { way, rate, per_core, latency } in reports::report(ours.address, ours.id(), &shop::id(0)) {
         row(
-            &format!("{figure}, durable, on one core"),
-            &format!("{:.0} events/s; {}", run.rate * size as f64, percentiles(&run)),
-            "",
+            &format!("{way}, durable, on one core"),
+            &format!("{rate:.0} reports/s; {}", percentiles(latency)),
+            &format!("{per_core:.0} in a second of CPU time"),
         );
     }
 }

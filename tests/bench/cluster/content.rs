@@ -43,6 +43,12 @@ impl Content {
         ChannelId { app: number % self.apps, channel: number / self.apps % CHANNELS }
     }
 
+    /// Moves each channel to a release that no other channel of its app has.
+    pub fn apart(self) -> Changes {
+        let channels = (0..self.channels()).map(|number| self.channel(number));
+        channels.fold(Changes::new(), |changes, id| changes.file(&id.path(), id.document(&id.own())))
+    }
+
     /// Commits everything, as one pack, as a Git host keeps it.
     pub fn commit(self, upstream: &Upstream) {
         let mut changes = Changes::new();
@@ -72,6 +78,16 @@ impl Content {
 }
 
 impl ChannelId {
+    /// What devices and people call it.
+    pub fn channel(self) -> String {
+        format!("channel-{}", self.channel)
+    }
+
+    /// The version that only this one of the channels of its app is moved to by [`Content::apart`].
+    pub fn own(self) -> String {
+        version(1 + self.channel)
+    }
+
     /// Name of the resource.
     pub fn name(self) -> String {
         format!("app-{}-channel-{}", self.app, self.channel)
@@ -84,7 +100,7 @@ impl ChannelId {
 
     /// What its devices ask for: nothing on the public channel.
     pub fn asked(self) -> String {
-        if self.channel == 0 { String::new() } else { format!("channel-{}", self.channel) }
+        if self.channel == 0 { String::new() } else { self.channel() }
     }
 
     /// Moves it to a release.
@@ -99,11 +115,11 @@ impl ChannelId {
     fn document(self, release: &str) -> String {
         let audience = if self.channel == 0 { "public: true" } else { "allow: { selfAssign: true }" };
         format!(
-            "apiVersion: sluice.dev/v1alpha1\nkind: Channel\nmetadata:\n  name: {}\nspec:\n  app: {}\n  channel: channel-{}\n  \
+            "apiVersion: sluice.dev/v1alpha1\nkind: Channel\nmetadata:\n  name: {}\nspec:\n  app: {}\n  channel: {}\n  \
              release: {release}\n  {audience}\n",
             self.name(),
             self.app(),
-            self.channel
+            self.channel()
         )
     }
 }

@@ -9,12 +9,14 @@ use kube::{
 };
 use serde_json::json;
 use sluice_crds::{Channel, Release};
-use sluice_test_parts::{ControlPlane, Minio};
+use sluice_test_parts::ControlPlane;
 
 use crate::{
+    bucket::Bucket,
     content,
-    cost::{memory, total, words, writes},
+    cost::{total, words, writes},
     program::{LIMIT, Program},
+    usage::{cpu, memory},
     world::{Cpu, HOOK_SECRET, World},
 };
 
@@ -29,19 +31,19 @@ const IDLE: Duration = Duration::from_mins(1);
 /// Without a request in this time, nothing is left to do.
 const QUIET: Duration = Duration::from_secs(3);
 
-fn row(figure: &str, world: &World, value: &str, requests: &str, cpu: &str) {
+pub fn row(figure: &str, world: &World, value: &str, requests: &str, cpu: &str) {
     println!("| {figure} | {} | {value} | {requests} | {cpu} |", world.content.resources());
 }
 
-fn times() -> Histogram<u64> {
+pub fn times() -> Histogram<u64> {
     Histogram::new(3).unwrap()
 }
 
-fn record(times: &mut Histogram<u64>, time: Duration) {
+pub fn record(times: &mut Histogram<u64>, time: Duration) {
     times.record(u64::try_from(time.as_micros()).unwrap()).unwrap();
 }
 
-fn percentiles(times: &Histogram<u64>) -> String {
+pub fn percentiles(times: &Histogram<u64>) -> String {
     let at = |quantile| times.value_at_quantile(quantile) as f64 / 1e3;
     format!("p50 {:.0} ms, p99 {:.0} ms", at(0.5), at(0.99))
 }
@@ -145,21 +147,10 @@ pub async fn push(world: &mut World, operator: &Program) {
 
 /// From a webhook until devices of a gateway of its own are answered otherwise: it has the bucket and nothing else.
 pub async fn gateway(control_plane: &'static ControlPlane, resources: usize) {
-    let minio = Minio::start().await;
-    let store = format!("s3://{}/bench", minio.bucket().await);
-    let endpoint = minio.endpoint();
-    let bucket = [
-        ("AWS_ACCESS_KEY_ID", minio.access_key()),
-        ("AWS_SECRET_ACCESS_KEY", minio.secret_key()),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ENDPOINT", endpoint.as_str()),
-        ("AWS_ALLOW_HTTP", "true"),
-    ];
+    let bucket = Bucket::new().await;
     let world = World::new(control_plane, resources).await;
-    let operator = world.operator(&["--store", &store], &bucket).await;
-    let gateway =
-        Program::start(&["gateway", "--store", &store, "--listen", "127.0.0.1:0"], &bucket, world.folder())
-            .await;
+    let operator = bucket.operator(&world).await;
+    let gateway = bucket.gateway(&world).await;
     world.follow(json!({})).await;
     world.await_ready().await;
     let mut served = times();
@@ -275,7 +266,7 @@ pub async fn restart(world: &mut World, operator: Program) -> Program {
     })
     .await;
     let steady = operator.started.elapsed();
-    let cpu = crate::cost::cpu(operator.id());
+    let cpu = cpu(operator.id());
     let asked = quiet(world).await;
     row(
         "restart",

@@ -1,7 +1,6 @@
 //! The program under measurement.
 
 use std::{
-    ffi::OsString,
     fmt::Write as _,
     fs::{self, File},
     net::SocketAddr,
@@ -16,7 +15,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use sluice_test_parts::until;
 
-use crate::content::ChannelId;
+use crate::{content::ChannelId, settings};
 
 /// Longest wait for one condition. It only matters when something is wrong.
 pub const LIMIT: Duration = Duration::from_mins(15);
@@ -46,16 +45,28 @@ pub struct Program {
 impl Program {
     /// Starts it, and waits until its addresses are known. `listens` are the addresses that it shall have.
     pub async fn start(arguments: &[&str], variables: &[(&str, &str)], folder: &Path) -> Self {
-        // Another build can be measured beside this one.
-        let program = std::env::var_os("SLUICE_BENCH_PROGRAM");
-        let program = program.unwrap_or_else(|| OsString::from(env!("CARGO_BIN_EXE_sluice")));
+        Self::start_by(Command::new(settings::program()), arguments, variables, folder).await
+    }
+
+    /// The same on one core alone.
+    pub async fn start_on(core: &str, arguments: &[&str], variables: &[(&str, &str)], folder: &Path) -> Self {
+        let mut command = Command::new("taskset");
+        command.args(["-c", core]).arg(settings::program());
+        Self::start_by(command, arguments, variables, folder).await
+    }
+
+    async fn start_by(
+        mut command: Command,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+        folder: &Path,
+    ) -> Self {
         let started = Instant::now();
         // Logs that outlive the measurement, to see where time went.
         let logs = std::env::var_os("SLUICE_BENCH_LOGS").map_or_else(|| folder.to_owned(), PathBuf::from);
         let log = logs.join(format!("{}-{}.log", arguments[0], number()));
         let file = File::create(&log).unwrap();
         let level = std::env::var_os("SLUICE_BENCH_LOG").unwrap_or_else(|| "info,sluice_kube=debug".into());
-        let mut command = Command::new(program);
         command
             .env_clear()
             .envs(IMAGE)
@@ -121,22 +132,36 @@ impl Program {
             "version_name": "1.0.0", "plugin_version": "8.51.23", "is_emulator": false, "is_prod": true,
             "defaultChannel": channel.asked(),
         });
-        let url = format!("http://{}/updates", self.devices.unwrap());
+        let url = format!("http://{}/updates", self.devices());
         let sent = self.http.post(url).json(&phone).send().await.unwrap();
         sent.json().await.unwrap()
     }
 
     /// Asks as a device until it is offered this version, and says when that was.
     pub async fn offers(&self, channel: ChannelId, version: &str) -> Instant {
+        self.answers(channel, version, true).await
+    }
+
+    /// Asks as a device until it is not offered this version any more, and says when that was.
+    pub async fn refuses(&self, channel: ChannelId, version: &str) -> Instant {
+        self.answers(channel, version, false).await
+    }
+
+    async fn answers(&self, channel: ChannelId, version: &str, offered: bool) -> Instant {
         let start = Instant::now();
         loop {
             let answer = self.offered(channel).await;
-            if answer["version"] == version {
+            if (answer["version"] == version) == offered {
                 return Instant::now();
             }
-            assert!(start.elapsed() < LIMIT, "waited {LIMIT:?} until {version} is offered: {answer}");
+            assert!(start.elapsed() < LIMIT, "waited {LIMIT:?} for {version}, offered: {offered}: {answer}");
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Where devices connect.
+    pub fn devices(&self) -> SocketAddr {
+        self.devices.unwrap()
     }
 
     /// The sum of a figure over its labels.

@@ -19,8 +19,9 @@ use tempfile::TempDir;
 use crate::{
     board::Board,
     content::Content,
-    cost::{Requests, child, cpu},
+    cost::{Requests, child},
     program::{LIMIT, Program},
+    usage::cpu,
 };
 
 /// Where the chart is installed.
@@ -98,6 +99,15 @@ impl World {
 
     /// Starts the operator with the rights of the chart, and waits until it leads. `more` are further flags.
     pub async fn operator(&self, more: &[&str], variables: &[(&str, &str)]) -> Program {
+        self.start(None, more, variables).await
+    }
+
+    /// The same with devices answered by it, and all of it on one core.
+    pub async fn with_gateway_on(&self, core: &str, variables: &[(&str, &str)]) -> Program {
+        self.start(Some(core), &["--gateway", "--listen", "127.0.0.1:0"], variables).await
+    }
+
+    async fn start(&self, core: Option<&str>, more: &[&str], variables: &[(&str, &str)]) -> Program {
         let data = self.folder.path().join("data").display().to_string();
         let mut arguments = vec![
             "operator",
@@ -114,7 +124,10 @@ impl World {
         let kubeconfig = self.kubeconfig.display().to_string();
         let mut all = vec![("KUBECONFIG", kubeconfig.as_str())];
         all.extend(variables);
-        Program::start(&arguments, &all, self.folder.path()).await
+        match core {
+            Some(core) => Program::start_on(core, &arguments, &all, self.folder.path()).await,
+            None => Program::start(&arguments, &all, self.folder.path()).await,
+        }
     }
 
     /// The same, with devices answered by it.

@@ -1,12 +1,8 @@
-//! Load over HTTP/1.1 with keep-alive, on one core. Saturation is `wrk`'s work, which costs little itself; an open loop
-//! of our own offers a steady rate, with latency from the moment a request was due, so that a slow answer does not hide
-//! the next ones.
+//! Load over HTTP/1.1 with keep-alive, on one core: an open loop that offers a steady rate, with latency from the moment a
+//! request was due, so that a slow answer does not hide the next ones.
 
 use std::{
-    fmt::Write as _,
-    fs,
     net::SocketAddr,
-    process::Command,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -17,64 +13,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// What a run measured.
-pub struct Run {
-    /// Requests per second.
-    pub rate: f64,
-    /// Milliseconds at 50, 99 and 99.9 %.
-    pub latency: [f64; 3],
-    /// Answers whose status was not 2xx, and connections that broke.
-    pub failed: u64,
-}
-
-/// What `wrk` does: posts the lines of a file in turn, and prints figures that are easy to read.
-const SCRIPT: &str = r#"
-local bodies, next = {}, 0
-function init(arguments)
-  for line in io.lines(arguments[1]) do bodies[#bodies + 1] = wrk.format("POST", nil, nil, line) end
-end
-wrk.headers["Content-Type"] = "application/json"
-function request() next = next % #bodies + 1 return bodies[next] end
-function done(summary, latency)
-  local e = summary.errors
-  io.write(string.format("\nFIGURES %d %d %d %d %d %d\n", summary.requests, summary.duration,
-    e.connect + e.read + e.write + e.timeout + e.status, latency:percentile(50), latency:percentile(99), latency:percentile(99.9)))
-end
-"#;
-
-/// Posts `bodies` to `path` as fast as answers come.
-pub fn saturate(to: SocketAddr, path: &str, bodies: &[String], connections: usize, time: Duration) -> Run {
-    let folder = tempfile::tempdir().unwrap();
-    let (script, lines) = (folder.path().join("post.lua"), folder.path().join("bodies"));
-    fs::write(&script, SCRIPT).unwrap();
-    let text = bodies.iter().fold(String::new(), |mut text, body| {
-        let _ = writeln!(text, "{body}");
-        text
-    });
-    fs::write(&lines, text).unwrap();
-    let output = Command::new("wrk")
-        .args([
-            "-t1",
-            &format!("-c{connections}"),
-            &format!("-d{}s", time.as_secs()),
-            "--timeout",
-            "10s",
-            "-s",
-        ])
-        .arg(&script)
-        .arg(format!("http://{to}{path}"))
-        .arg("--")
-        .arg(&lines)
-        .output()
-        .expect("wrk (Debian's package wrk) makes the load");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let figures =
-        said.lines().find_map(|line| line.strip_prefix("FIGURES ")).unwrap_or_else(|| panic!("{said}"));
-    let n: Vec<f64> = figures.split(' ').map(|n| n.parse().unwrap()).collect();
-    let [requests, micros, failed, p50, p99, p999] = n[..] else { panic!("{figures}") };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count")]
-    Run { rate: requests / micros * 1e6, latency: [p50 / 1e3, p99 / 1e3, p999 / 1e3], failed: failed as u64 }
-}
+use crate::wrk::Run;
 
 /// What is sent, how, and for how long.
 pub struct Load {
@@ -184,8 +123,13 @@ fn content_length(head: &[u8]) -> Option<u64> {
 
 /// A POST with a JSON body.
 pub fn post(path: &str, body: &str) -> Vec<u8> {
+    post_with(path, body, "")
+}
+
+/// A POST with a JSON body and further header lines, each with its end.
+pub fn post_with(path: &str, body: &str, headers: &str) -> Vec<u8> {
     format!(
-        "POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nHost: bench\r\n{headers}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
     .into_bytes()

@@ -1,17 +1,16 @@
 //! Servers under measurement: processes pinned to one core, the load on another.
 
 use std::{
-    fs,
     net::{SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
+use crate::{usage, wrk::LOAD_CORE};
+
 /// The core of the server.
 const SERVER_CORE: &str = "0";
-/// The core of the load.
-const LOAD_CORE: &str = "1";
 
 /// A server that is killed when it goes out of scope.
 pub struct Server {
@@ -34,14 +33,29 @@ impl Server {
         server
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Resident memory in MiB: now, and at its highest.
     pub fn memory(&self) -> (f64, f64) {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let field = |name: &str| {
-            let line = status.lines().find(|l| l.starts_with(name)).unwrap();
-            line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
-        };
-        (field("VmRSS:"), field("VmHWM:"))
+        usage::memory(self.id())
+    }
+
+    /// Lets it stand still.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
     /// Ends it and waits for that.
@@ -79,11 +93,6 @@ pub fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// The program under measurement, built with optimisations.
-pub fn sluice() -> PathBuf {
-    env!("CARGO_BIN_EXE_sluice").into()
-}
-
 /// The command line of `sluice serve` for a repository.
 pub fn serve(
     program: &Path,
@@ -101,7 +110,7 @@ pub fn serve(
         ("--data", &data),
         ("--listen", &listen),
         ("--admin-listen", &admin),
-        ("--log", "warn"),
+        ("--log", "error"),
     ] {
         command.extend([flag.to_owned(), value.to_owned()]);
     }

@@ -8,7 +8,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::process::{Server, await_that, free_address, serve};
+use crate::{
+    load::post,
+    phones::check,
+    process::{Server, await_that, free_address, serve},
+};
 
 /// A bare repository, the clone that pushes to it, and a data directory.
 pub struct Shop {
@@ -25,7 +29,7 @@ impl Shop {
         shop.write("bundles/1.0.1/noise.bin", &noise);
         for app in 0..apps {
             shop.write_release(&id(app), &format!("app{app}"), "1.0.1");
-            shop.write_channel(&id(app), &format!("app{app}"), "1.0.1");
+            shop.write_channel(&id(app), &format!("app{app}"), "1.0.1", "");
         }
         shop.push("Publish 1.0.1");
         shop
@@ -41,7 +45,7 @@ impl Shop {
                     release(&id(app), &format!("app{app}-1.0.{patch}"), &format!("1.0.{patch}"), "1.0.1", 2);
                 shop.write(&format!("releases/{app}/1.0.{patch}.yaml"), text.as_bytes());
             }
-            shop.write_channel(&id(app), &format!("app{app}"), "1.0.1");
+            shop.write_channel(&id(app), &format!("app{app}"), "1.0.1", "");
         }
         shop.push("Publish everything");
         shop
@@ -62,8 +66,20 @@ impl Shop {
         self.write(&format!("bundles/{version}/app.css"), b"body { color: teal }");
         let text = release(&id(0), &format!("app0-{version}"), version, version, 1);
         self.write(&format!("releases/{version}.yaml"), text.as_bytes());
-        self.write_channel(&id(0), "app0", version);
+        self.write_channel(&id(0), "app0", version, "");
         self.push(&format!("Release {version}"));
+    }
+
+    /// A new version of the first `apps` apps, which the channel of each begins to roll out to a share of its devices.
+    pub fn roll_out(&self, apps: usize, version: &str, weight: &str) {
+        self.write(&format!("bundles/{version}/index.html"), b"<!doctype html><title>Shop</title>");
+        self.write(&format!("bundles/{version}/app.js"), format!("console.log('{version}')").as_bytes());
+        let more = format!("  rollout: {{ ramp: \"Off\", steps: [{{ weight: {weight}, soak: 24h }}] }}\n");
+        for app in 0..apps {
+            self.write_release(&id(app), &format!("app{app}"), version);
+            self.write_channel(&id(app), &format!("app{app}"), version, &more);
+        }
+        self.push(&format!("Roll out {version}"));
     }
 
     /// Where everything is.
@@ -89,7 +105,7 @@ impl Shop {
 
     /// The answer to an update check of the first app.
     pub fn served(server: &Server) -> String {
-        exchange(server, &crate::post("/updates", &crate::check(0)))
+        exchange(server, &post("/updates", &check(&id(0), 0)))
     }
 
     /// Waits until `version` is offered, and returns the answer.
@@ -102,6 +118,18 @@ impl Shop {
         answer
     }
 
+    /// Waits until one of these devices of an app is offered `version`.
+    pub fn await_offer(
+        server: &Server,
+        app: usize,
+        version: &str,
+        devices: &(impl Iterator<Item = usize> + Clone),
+    ) {
+        let offer = format!("\"version\":\"{version}\"");
+        let offered = |n| exchange(server, &post("/updates", &check(&id(app), n))).contains(&offer);
+        await_that(&format!("{version} is offered"), || devices.clone().any(offered));
+    }
+
     /// Waits until the server has read the repository.
     pub fn await_observed(server: &Server) {
         Self::await_version(server, "1.0.1");
@@ -109,16 +137,26 @@ impl Shop {
 
     /// Waits until the server says that it is ready.
     pub fn await_ready(&self) {
-        let admin = || fs::read_to_string(self.data().join("admin-url")).unwrap_or_default();
-        await_that("the server is ready", || {
-            let Some(address) = admin().trim().strip_prefix("http://").map(str::to_owned) else {
-                return false;
-            };
-            let Ok(mut stream) = TcpStream::connect(&address) else { return false };
-            stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.1 200")
+        await_that("the server is ready", || self.admin("/readyz").starts_with("HTTP/1.1 200"));
+    }
+
+    /// Waits until so many channels roll something out.
+    pub fn await_rollouts(&self, count: usize) {
+        await_that("everything is rolled out", || {
+            let figures = self.admin("/metrics");
+            figures.lines().filter(|line| line.starts_with("sluice_rollout_weight_ratio{")).count() == count
         });
+    }
+
+    /// What the admin side answers, with its head; nothing while there is none.
+    fn admin(&self, path: &str) -> String {
+        let url = fs::read_to_string(self.data().join("admin-url")).unwrap_or_default();
+        let Some(address) = url.trim().strip_prefix("http://") else { return String::new() };
+        let Ok(mut stream) = TcpStream::connect(address) else { return String::new() };
+        let request = format!("GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n");
+        let mut answer = String::new();
+        let read = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_string(&mut answer));
+        if read.is_ok() { answer } else { String::new() }
     }
 
     /// Sends a signed webhook.
@@ -144,10 +182,11 @@ impl Shop {
         self.write(&format!("releases/{name}-{version}.yaml"), text.as_bytes());
     }
 
-    fn write_channel(&self, app: &str, name: &str, version: &str) {
+    /// `more` are further lines of its spec.
+    fn write_channel(&self, app: &str, name: &str, version: &str, more: &str) {
         let text = format!(
             "apiVersion: sluice.dev/v1alpha1\nkind: Channel\nmetadata:\n  name: {name}-production\nspec:\n  app: {app}\n  \
-             channel: production\n  release: {version}\n  public: true\n"
+             channel: production\n  release: {version}\n  public: true\n{more}"
         );
         self.write(&format!("channels/{name}.yaml"), text.as_bytes());
     }
@@ -169,7 +208,8 @@ pub fn download_path(answer: &str) -> String {
     answer[at..].split('"').next().unwrap().to_owned()
 }
 
-fn id(app: usize) -> String {
+/// The id of an app, by number.
+pub fn id(app: usize) -> String {
     if app == 0 { "com.example.shop".to_owned() } else { format!("com.example.app{app}") }
 }
 
@@ -195,7 +235,8 @@ fn noise(bytes: usize) -> Vec<u8> {
         .collect()
 }
 
-fn exchange(server: &Server, request: &[u8]) -> String {
+/// Sends a request on a connection of its own, and returns what it is answered.
+pub fn exchange(server: &Server, request: &[u8]) -> String {
     let Ok(mut stream) = TcpStream::connect(server.address) else { return String::new() };
     stream.write_all(request).unwrap();
     let mut answer = vec![0; 16 * 1024];
