@@ -18,6 +18,8 @@ mod wilson;
 #[path = "evidence/world.rs"]
 mod world;
 
+use std::time::Instant;
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let runs = arguments.iter().find_map(|a| a.parse().ok()).unwrap_or(1_000);
@@ -29,7 +31,9 @@ fn main() {
         ("speed", speed::print),
     ] {
         if parts.is_empty() || parts.iter().any(|part| *part == name) {
+            let began = Instant::now();
             part(runs);
+            println!("\n{name}: {:.0} s on {} cores", began.elapsed().as_secs_f64(), world::cores());
         }
     }
 }

@@ -180,6 +180,11 @@ impl World {
     }
 }
 
+/// Cores that runs are spread over.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Every run, on all cores; the results in the order of the runs.
 pub fn simulate<T: Send>(runs: u64, run: impl Fn(u64) -> T + Sync) -> Vec<T> {
     let next = AtomicU64::new(0);
@@ -193,9 +198,8 @@ pub fn simulate<T: Send>(runs: u64, run: impl Fn(u64) -> T + Sync) -> Vec<T> {
             done.push((n, run(n)));
         }
     };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut all: Vec<(u64, T)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        let threads: Vec<_> = (0..cores()).map(|_| scope.spawn(work)).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("a run does not panic")).collect()
     });
     all.sort_by_key(|(n, _)| *n);
