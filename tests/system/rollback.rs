@@ -2,8 +2,10 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use axum::http::Method;
+use serde_json::{Value, json};
 use sluice_repo::testing::{Changes, SmartHttp};
+use sluice_test_parts::Gitea;
 
 use crate::support::{Seeded, Server, World, channel, eventually, phone, tool, with_version};
 
@@ -140,6 +142,67 @@ fn a_protected_branch_gets_a_proposal() {
     git(&world, &["update-ref", "refs/heads/main", &squashed]);
     await_phase(&server, "Complete");
     assert_eq!(world.upstream.tip("main").unwrap().to_string(), squashed);
+}
+
+/// At a real Git host, whose branch takes no pushes.
+struct Hosted {
+    world: World,
+    gitea: &'static Gitea,
+    repository: String,
+    server: Server,
+}
+
+impl Hosted {
+    /// 1.2.0 is served and taken back: a pull request waits.
+    async fn rolled_back() -> (Self, Value) {
+        let (world, gitea) = (World::empty(), Gitea::shared().await);
+        shop(&world, Changes::new());
+        let repository = gitea.repository().await;
+        git(&world, &["push", "-q", "--force", &gitea.with_credentials(&repository), "main:main"]);
+        gitea.protect(&repository, "main").await;
+        let token = world.file("token");
+        std::fs::write(&token, gitea.token()).unwrap();
+        let token = token.to_str().unwrap();
+        let way = ["--git-username", "sluice", "--git-password-file", token, "--forge", "gitea"];
+        let server = world.serve_from(&repository, &way);
+        phone(1).awaits(&server, "1.2.0");
+        server.ask("rollback", &["production", "--reason", "the basket is empty"]).exits(0);
+        let open = await_phase(&server, "ProposalOpen");
+        (Self { world, gitea, repository, server }, open)
+    }
+
+    async fn api(&self, method: Method, path: &str, body: Value) -> Value {
+        self.gitea.of(method, &self.repository, path, &body).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_is_asked_for_a_pull_request_and_merging_it_ends_the_rollback() {
+    let (hosted, open) = Hosted::rolled_back().await;
+    let number = open["pullRequest"]["number"].as_u64().unwrap();
+    let pull = hosted.api(Method::GET, &format!("pulls/{number}"), Value::Null).await;
+    assert_eq!(pull["title"], "Roll back production to 1.1.0: the basket is empty");
+    let body = pull["body"].as_str().unwrap();
+    assert!(body.contains("> the basket is empty") && body.contains("allowHeld: ["), "{body}");
+    assert_eq!(pull["head"]["ref"], open["proposal"]);
+    assert_eq!(hosted.api(Method::GET, "pulls?state=all", Value::Null).await.as_array().unwrap().len(), 1);
+    // The host says for a moment that it does not know yet whether it can be merged.
+    let merge = format!("pulls/{number}/merge");
+    hosted.api(Method::POST, &merge, json!({ "Do": "squash", "force_merge": true })).await;
+    await_phase(&hosted.server, "Complete");
+    phone(2).awaits(&hosted.server, "1.1.0");
+    drop(hosted.world);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_request_that_is_closed_is_declined_and_stays_so() {
+    let (hosted, open) = Hosted::rolled_back().await;
+    let number = open["pullRequest"]["number"].as_u64().unwrap();
+    hosted.api(Method::PATCH, &format!("pulls/{number}"), json!({ "state": "closed" })).await;
+    await_phase(&hosted.server, "Declined");
+    assert_ne!(phone(2).asks(&hosted.server)["version"], "1.2.0", "it stays braked");
+    assert_eq!(hosted.api(Method::GET, "pulls?state=all", Value::Null).await.as_array().unwrap().len(), 1);
+    drop(hosted.world);
 }
 
 #[test]

@@ -115,6 +115,16 @@ pub struct Planned {
     pub restores: Target,
 }
 
+/// A pull request of a Git host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PullRequest {
+    /// Its number, as people see it.
+    pub number: u64,
+    /// Where people see it.
+    pub url: String,
+}
+
 /// Why it does not go on. It is tried again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -175,6 +185,9 @@ pub struct Rollback {
     /// The branch that waits to be merged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposal: Option<String>,
+    /// The pull request for it, where the Git host was asked for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<PullRequest>,
     /// Why it does not go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stall: Option<Stall>,
@@ -202,6 +215,7 @@ impl Rollback {
             phase: Phase::Braked,
             planned: None,
             proposal: None,
+            pull_request: None,
             stall: None,
             log: Vec::new(),
         };

@@ -18,6 +18,7 @@ use sluice_core::{
     record::AppRecord,
     rollback::{Cause, Phase, Rollback, circuit_opens},
 };
+use sluice_forge::Forge;
 use sluice_repo::{Committer, RepoError, Source};
 use sluice_store::{
     control::{BrakeWatch, BundleStore, ControlError},
@@ -73,6 +74,8 @@ pub struct WriteBack {
     pub branch: Option<String>,
     /// How it is written to.
     pub mode: WriteMode,
+    /// The API of the Git host, for pull requests; without it somebody opens them.
+    pub forge: Option<Arc<dyn Forge>>,
     /// Who commits.
     pub committer: Committer,
 }
@@ -267,7 +270,9 @@ impl Reverter {
         let no = |reason: &str, message: String| Some((false, reason.to_owned(), message));
         self.ready = match (mode, branch) {
             (WriteMode::Off, _) => None,
-            (_, None) => no("NoBranch", "what is followed is no branch, so rollbacks cannot be committed".into()),
+            (_, None) => {
+                no("NoBranch", "what is followed is no branch, so rollbacks cannot be committed".into())
+            }
             (_, Some(branch)) => match source.probe_push().await {
                 Ok(()) => {
                     let to = match mode {

@@ -306,7 +306,8 @@ impl Follow {
         };
         let identity = Identity { name: "Sluice".to_owned(), email: "sluice@localhost".to_owned() };
         let committer = Committer { identity, key: None };
-        Ok(Arc::new(WriteBack { source: Arc::new(source), branch, mode: following.write, committer }))
+        let (source, mode) = (Arc::new(source), following.write);
+        Ok(Arc::new(WriteBack { source, branch, mode, forge: None, committer }))
     }
 
     /// Moves apps here that the platform team says move here. Not those that the other one is to take from here: each

@@ -338,7 +338,11 @@ fn status(rollback: &Rollback, before: Option<&RollbackStatus>) -> RollbackStatu
         id: Some(rollback.id.to_string()),
         introduced_by: planned.as_ref().map(|planned| planned.introduced_by.clone()),
         commit: planned.as_ref().map(|planned| planned.commit.clone()),
-        pull_request: rollback.proposal.clone(),
+        pull_request: rollback
+            .pull_request
+            .as_ref()
+            .map(|request| request.url.clone())
+            .or(rollback.proposal.clone()),
         log: log
             .iter()
             .map(|entry| LogEntry {

@@ -118,6 +118,16 @@ pub(crate) struct ServeArgs {
     /// File with the SSH key, ed25519 and without a passphrase, that rollbacks are signed with
     #[arg(long, env = "SLUICE_GIT_SIGNING_KEY_FILE", value_name = "FILE")]
     pub(crate) git_signing_key_file: Option<String>,
+    /// Kind of the Git host, for pull requests: github, gitlab, gitea, forgejo, bitbucket, azure-devops, or `off` [default: what its
+    /// name says]
+    #[arg(long, env = "SLUICE_FORGE", value_name = "KIND")]
+    pub(crate) forge: Option<String>,
+    /// Address of its API [default: follows from the repository's]
+    #[arg(long, env = "SLUICE_FORGE_URL", value_name = "URL")]
+    pub(crate) forge_url: Option<String>,
+    /// File with a token for it [default: the password or token for Git over https]
+    #[arg(long, env = "SLUICE_FORGE_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) forge_token_file: Option<String>,
     /// App ids that may be published, `*` for any run of characters [default: every app]
     #[arg(long, env = "SLUICE_APPS", value_name = "ID,…", value_delimiter = ',')]
     pub(crate) apps: Option<Vec<String>>,

@@ -1,6 +1,8 @@
 //! Settings of `serve`: a flag wins over the environment, the environment over the file, the file over the default.
 //! All mistakes are reported together, each with the flag it belongs to.
 
+mod forge;
+
 use std::{
     fmt,
     net::SocketAddr,
@@ -15,6 +17,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, de::DeserializeOwned};
 use sluice_core::{channel::Freeze, resolve::Owner};
 use sluice_engine::WriteMode;
+use sluice_forge::Forge;
 use sluice_manifest::freezes;
 use sluice_repo::{Committer, Credentials, Identity, Proxy, Reference, RepositoryUrl, SigningKey, Transport};
 use tracing_subscriber::EnvFilter;
@@ -39,6 +42,8 @@ pub(crate) struct ServeConfig {
     pub(crate) poll: Duration,
     /// How Git is told of brakes.
     pub(crate) write: WriteMode,
+    /// The API of the Git host, for pull requests.
+    pub(crate) forge: Option<Arc<dyn Forge>>,
     /// Who commits rollbacks, and with which key.
     pub(crate) committer: Committer,
     pub(crate) owner: Owner,
@@ -143,7 +148,7 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
     let mut check = Check::default();
     if let Some(path) = args.config.take() {
         let file = check.keep("config", read_file::<ServeArgs>(&path)).unwrap_or_default();
-        fill!(ServeArgs args, file: repository branch tag semver commit path data poll write git_author git_signing_key_file apps freezes_file listen admin_listen public_url
+        fill!(ServeArgs args, file: repository branch tag semver commit path data poll write git_author git_signing_key_file forge forge_url forge_token_file apps freezes_file listen admin_listen public_url
             download_url trusted_proxies hook_secret_file brake_tokens_file notify_url notify_secret_file notify_form tls_cert_file tls_key_file max_connections git_username
             git_password_file git_ssh_key_file git_known_hosts_file git_ca_file git_proxy allow_private_sources log
             log_format);
@@ -176,6 +181,7 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
     let identity = check.keep("git-author", identity(args.git_author.as_deref().unwrap_or(AUTHOR)));
     let key = check.read("git-signing-key-file", args.git_signing_key_file.as_deref());
     let key = key.and_then(|key| check.keep("git-signing-key-file", SigningKey::read(&key.into(), None)));
+    let forge = forge::forge(&args, repository.as_ref(), credentials.as_ref(), ca.as_deref(), &mut check);
     let freezes = frozen(args.freezes_file.as_deref(), &mut check);
     let listen = address("listen", args.listen.as_deref().unwrap_or("127.0.0.1:8080"), &mut check);
     let admin_listen =
@@ -226,6 +232,7 @@ pub(crate) fn check(mut args: ServeArgs) -> Result<ServeConfig, Mistakes> {
             brake_tokens_file: args.brake_tokens_file.map(PathBuf::from),
             notify,
             write: write?,
+            forge,
             committer: Committer { identity: identity?, key },
             tls,
             max_connections: max_connections?,

@@ -260,7 +260,8 @@ fn write_back(config: &ServeConfig, mirrors: &Mirrors, source: &Source) -> anyho
     let mut settings = source_settings(config, source.commit());
     settings.deadline = WRITE_DEADLINE;
     let source = Arc::new(mirrors.source(settings)?);
-    Ok(WriteBack { source, branch, mode, committer: config.committer.clone() })
+    let (forge, committer) = (config.forge.clone(), config.committer.clone());
+    Ok(WriteBack { source, branch, mode, forge, committer })
 }
 
 fn engine_settings(config: &ServeConfig) -> Settings {

@@ -56,6 +56,37 @@ impl<'a> Message<'a> {
     }
 }
 
+impl Message<'_> {
+    /// The subject of the commit, and title of a pull request.
+    pub fn subject(&self) -> String {
+        self.text().lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// The text of a pull request, as Markdown.
+    pub fn markdown(&self) -> String {
+        let Self { rollback, introduced_by, mode, restores } = self;
+        let (what, Rollback { id, app, channel, digest, why, by, .. }) = (rollback.what(), rollback);
+        let does = match mode {
+            Mode::Revert => {
+                format!("It reverts commit {introduced_by}, which brought {what} and nothing else.")
+            }
+            Mode::Restore => format!(
+                "It lets the channel refer to {restores} again. Commit {introduced_by}, which brought {what}, changed more \
+                 than that: the rest of it stays."
+            ),
+        };
+        format!(
+            "**{what} is braked on channel `{channel}` of `{app}`**, by {by}:\n\n> {why}\n\nDevices are safe: nobody is \
+             offered it any more, and those that run it are returned or keep it, as the channel says. This change makes Git \
+             say so, too. {does}\n\nMerging it in any way ends the rollback. Closing it declines it: the bundle stays braked, \
+             and the channel needs another release.\n\nTo release the same bundle again, under whatever version, lift its hold \
+             in the spec of the channel:\n\n```yaml\nallowHeld: [{id}]\n```\n\nBundle `sha256:{digest}`, rollback `{id}`.\n",
+            why = one_line(why),
+            by = one_line(by),
+        )
+    }
+}
+
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

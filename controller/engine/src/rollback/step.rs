@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use rand::Rng as _;
 use sluice_core::{
     brake::BrakeId,
-    rollback::{Phase, Planned, Rollback},
+    rollback::{Message, Phase, Planned, PullRequest, Rollback},
 };
+use sluice_forge::{ForgeError, Proposal, State};
 use sluice_repo::{CommitId, Draft, Poll, Push, Pushed, Refusal, RepoError};
 use sluice_store::control::ControlError;
 use tokio::time::Instant;
@@ -18,6 +19,8 @@ use super::{
     plan::{Plan, plan},
 };
 
+/// The label of pull requests.
+const LABEL: &str = "rollback";
 /// Races that are lost before the wait grows.
 const MOST_RACES: u32 = 10;
 /// The wait after a lost race, in milliseconds.
@@ -117,7 +120,7 @@ impl Reverter {
                 end(rollback, phase, message)
             }
             Ok(Plan::Wait(reason, message)) => wait(rollback, reason, &message),
-            Ok(Plan::Commit(_)) if rollback.phase == Phase::ProposalOpen => Next::Proposal,
+            Ok(Plan::Commit(_)) if rollback.phase == Phase::ProposalOpen => self.look_after(rollback).await,
             Ok(Plan::Commit(planned)) => {
                 let (planned, draft) = *planned;
                 if !self.note(rollback, planned).await? {
@@ -197,12 +200,67 @@ impl Reverter {
         let id = draft.id;
         match self.write.source.push(Push { branch: branch.clone(), expected: None, draft }).await {
             Pushed::Landed | Pushed::Refused(Refusal::Raced, _) => {
-                let message = format!("branch {branch} has commit {}: merge it", id.short());
+                // Asked for again after a crash, it is the same one.
+                rollback.pull_request = match self.ask_for_merge(rollback, &branch).await {
+                    Ok(request) => request,
+                    Err(error) => return wait(rollback, "PullRequestFailed", &error.to_string()),
+                };
+                let waits = match &rollback.pull_request {
+                    Some(request) => format!("pull request {} waits to be merged", request.url),
+                    None => format!("branch {branch} has commit {}: merge it", id.short()),
+                };
                 rollback.proposal = Some(branch);
-                rollback.enter(Phase::ProposalOpen, Timestamp::now(), message);
+                rollback.enter(Phase::ProposalOpen, Timestamp::now(), waits);
                 Next::Proposal
             }
             refused => self.refused(rollback, &branch, refused),
+        }
+    }
+
+    /// Asks the Git host for a pull request, where it is known how.
+    async fn ask_for_merge(
+        &self,
+        rollback: &Rollback,
+        branch: &str,
+    ) -> Result<Option<PullRequest>, ForgeError> {
+        let (Some(forge), Some(base), Some(planned)) =
+            (&self.write.forge, &self.write.branch, &rollback.planned)
+        else {
+            return Ok(None);
+        };
+        let message = Message::new(rollback, planned);
+        let proposal = Proposal {
+            head: branch.to_owned(),
+            base: base.clone(),
+            title: message.subject(),
+            body: message.markdown(),
+            labels: vec![LABEL.to_owned()],
+        };
+        let made = forge.propose(&proposal).await?;
+        Ok(Some(PullRequest { number: made.number, url: made.url }))
+    }
+
+    /// Looks whether a person has declined. That it is merged shows on the branch.
+    async fn look_after(&self, rollback: &mut Rollback) -> Next {
+        let (Some(forge), Some(PullRequest { number, url })) =
+            (&self.write.forge, rollback.pull_request.clone())
+        else {
+            return Next::Proposal;
+        };
+        let request = sluice_forge::PullRequest { number, url };
+        match forge.state(&request).await {
+            Ok(State::Closed) => {
+                let message = format!(
+                    "{} was closed without merging: the bundle stays braked, and the channel needs another release",
+                    request.url
+                );
+                end(rollback, Phase::Declined, message)
+            }
+            Ok(State::Open | State::Merged) => Next::Proposal,
+            Err(error) => {
+                tracing::debug!(rollback = %rollback.id, %error, "the pull request could not be looked at");
+                Next::Proposal
+            }
         }
     }
 

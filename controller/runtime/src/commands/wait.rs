@@ -85,11 +85,13 @@ fn state(status: &Status, channel: &ChannelStatus, release: Option<&str>) -> (Op
     {
         // Git may have been told before anybody looked.
         let is_it = |rollback: &&Rollback| {
-            (&rollback.app, &rollback.channel) == (&channel.app, &channel.channel) && rollback.what() == release
+            (&rollback.app, &rollback.channel) == (&channel.app, &channel.channel)
+                && rollback.what() == release
         };
         if let Some(rollback) = status.rollbacks.iter().rfind(is_it) {
             let now: Vec<String> = wanted().collect();
-            let message = format!("{release} was braked ({}), and {} is asked for again", rollback.why, now.join(", "));
+            let message =
+                format!("{release} was braked ({}), and {} is asked for again", rollback.why, now.join(", "));
             return (Some(WaitFor::Braked), message);
         }
         let wanted: Vec<String> = wanted().collect();

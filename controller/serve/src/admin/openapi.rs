@@ -78,6 +78,8 @@ pub(super) struct Rollback {
     planned: Option<Value>,
     /// The branch that waits to be merged.
     proposal: Option<String>,
+    /// The pull request for it: number and url.
+    pull_request: Option<Value>,
     /// Why it does not go on: reason, message, since.
     stall: Option<Value>,
     /// What was done: at, phase, message.
