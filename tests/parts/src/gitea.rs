@@ -1,6 +1,6 @@
 //! A Git host: Gitea, with pull requests, protected branches and commit statuses.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use rand::distr::{Alphanumeric, SampleString as _};
 use serde_json::{Value, json};
@@ -17,10 +17,10 @@ static SHARED: OnceCell<Gitea> = OnceCell::const_new();
 #[derive(Debug)]
 pub struct Gitea {
     server: Server,
-    program: PathBuf,
     port: Port,
+    password: String,
     token: String,
-    folder: Folder,
+    _folder: Folder,
 }
 
 impl Gitea {
@@ -34,15 +34,15 @@ impl Gitea {
             .args(["--config", "app.ini", "web"])
             // Ends its Git processes as well.
             .stopped_by("TERM");
-        let mut gitea = Self { server, program, port, token: String::new(), folder };
-        gitea.command(&["migrate"]).await;
         let password = Alphanumeric.sample_string(&mut rand::rng(), 24);
-        let email = "sluice@example.org";
+        command(&program, &folder, &["migrate"]).await;
         let user = ["admin", "user", "create", "--admin", "--must-change-password=false"];
-        let user = [&user[..], &["--username", USER, "--email", email, "--password", &password]].concat();
-        gitea.command(&user).await;
-        gitea.token = gitea.token_for(&["all"]).await;
+        let account = ["--username", USER, "--email", "sluice@example.org", "--password", &password];
+        command(&program, &folder, &[&user[..], &account].concat()).await;
+
+        let mut gitea = Self { server, port, password, token: String::new(), _folder: folder };
         gitea.restart().await;
+        gitea.token = gitea.token_for(&["all"]).await;
         gitea
     }
 
@@ -68,10 +68,11 @@ impl Gitea {
 
     /// Another token, for these scopes (`read:repository`).
     pub async fn token_for(&self, scopes: &[&str]) -> String {
-        let (name, scopes) = (Alphanumeric.sample_string(&mut rand::rng(), 10), scopes.join(","));
-        let token = ["admin", "user", "generate-access-token", "--raw", "--username", USER];
-        let token = [&token[..], &["--token-name", &name, "--scopes", &scopes]].concat();
-        self.command(&token).await
+        let name = Alphanumeric.sample_string(&mut rand::rng(), 10);
+        let wanted = json!({ "name": name, "scopes": scopes });
+        let request = self.request(http::Method::POST, &format!("users/{USER}/tokens"));
+        let made = ask(request.basic_auth(USER, Some(&self.password)).json(&wanted)).await;
+        made["sha1"].as_str().unwrap_or_else(|| panic!("{made} is no token")).to_owned()
     }
 
     /// Makes a repository with one commit on `main`, and gives the address that Git uses, which holds no credentials.
@@ -118,40 +119,47 @@ impl Gitea {
     }
 
     async fn api(&self, method: http::Method, path: &str, body: &Value) -> Value {
-        let mut request = reqwest::Client::new()
-            .request(method.clone(), format!("{}/api/v1/{path}", self.endpoint()))
-            .header("authorization", format!("token {}", self.token));
+        let mut request = self.request(method, path).header("authorization", format!("token {}", self.token));
         if !body.is_null() {
             request = request.json(body);
         }
-        let answer = request.send().await.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
-        let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
-        assert!(status.is_success(), "{method} {path}: {status}: {text}");
-        serde_json::from_str(&text).unwrap_or_default()
+        ask(request).await
     }
 
-    /// The last line that one of its own commands prints: some warn before of how they are set up.
-    async fn command(&self, arguments: &[&str]) -> String {
-        let output = Command::new(&self.program)
-            .args(["--config", "app.ini"])
-            .args(arguments)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.folder.path())
-            .current_dir(self.folder.path())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .unwrap_or_else(|error| panic!("gitea {}: {error}", arguments[0]));
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "gitea {}: {out}{err}", arguments[0]);
-        out.trim().lines().last().unwrap_or_default().to_owned()
+    fn request(&self, method: http::Method, path: &str) -> reqwest::RequestBuilder {
+        reqwest::Client::new().request(method, format!("{}/api/v1/{path}", self.endpoint()))
     }
+}
+
+/// What its API answers; panics when it refuses.
+async fn ask(request: reqwest::RequestBuilder) -> Value {
+    let answer = request.send().await.unwrap_or_else(|error| panic!("gitea: {error}"));
+    let (status, url) = (answer.status(), answer.url().clone());
+    let text = answer.text().await.unwrap_or_default();
+    assert!(status.is_success(), "{url}: {status}: {text}");
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+/// Runs one of its own commands. Only while the server does not run: both would want the database.
+async fn command(program: &Path, folder: &Folder, arguments: &[&str]) {
+    let output = Command::new(program)
+        .args(["--config", "app.ini"])
+        .args(arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", folder.path())
+        .current_dir(folder.path())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap_or_else(|error| panic!("gitea {}: {error}", arguments[0]));
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "gitea {}: {out}{err}", arguments[0]);
 }
 
 /// Everything is in its folder, but what stands beside its program. It runs as root where the tests do: nobody but them
 /// reaches it.
-fn settings(folder: &Folder, program: &std::path::Path, port: &Port) -> String {
+fn settings(folder: &Folder, program: &Path, port: &Port) -> String {
     let work = folder.path().display();
     let share = program.ancestors().nth(2).map(|part| part.join("share")).unwrap_or_default();
     let (share, port) = (share.display(), port.address().port());
@@ -174,6 +182,8 @@ LFS_START_SERVER = false
 [database]
 DB_TYPE = sqlite3
 PATH = {work}/gitea.db
+SQLITE_TIMEOUT = 20000
+SQLITE_JOURNAL_MODE = WAL
 
 [security]
 INSTALL_LOCK = true
