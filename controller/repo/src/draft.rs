@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use git2::{FileMode, ObjectType, Oid, Repository, Signature, Time, build::TreeUpdateBuilder};
+use git2::{FileMode, ObjectType, Oid, Repository, Signature, Time, Tree, build::TreeUpdateBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -154,27 +154,12 @@ fn write(
     message: &str,
 ) -> Result<Draft, git2::Error> {
     let commit = repository.find_commit(parent.git())?;
-    let base = commit.tree()?;
-    let mut objects = Vec::new();
-    let mut update = TreeUpdateBuilder::new();
-    for Edit { path, content } in edits {
-        let (id, executable) = match content {
-            Content::Absent => {
-                update.remove(path);
-                continue;
-            }
-            Content::Known { id, executable } => (id.git(), *executable),
-            Content::Written(bytes) => {
-                let entry = base.get_path(std::path::Path::new(path)).ok();
-                let id = repository.blob(bytes)?;
-                objects.push(Raw { kind: RawKind::Blob, data: bytes.clone() });
-                (id, entry.is_some_and(|entry| entry.filemode() & 0o100 != 0))
-            }
-        };
-        let mode = if executable { FileMode::BlobExecutable } else { FileMode::Blob };
-        update.upsert(path.as_str(), id, mode);
-    }
-    let tree = update.create_updated(repository, &base)?;
+    let tree = edited(repository, &commit.tree()?, edits)?;
+    let written = edits.iter().filter_map(|edit| match &edit.content {
+        Content::Written(bytes) => Some(Raw { kind: RawKind::Blob, data: bytes.clone() }),
+        Content::Known { .. } | Content::Absent => None,
+    });
+    let mut objects: Vec<Raw> = written.collect();
     let odb = repository.odb()?;
     for id in new_folders(repository, tree, edits)? {
         objects.push(Raw { kind: RawKind::Tree, data: odb.read(id)?.data().to_vec() });
@@ -190,6 +175,27 @@ fn write(
     let id = odb.write(ObjectType::Commit, &data)?;
     objects.push(Raw { kind: RawKind::Commit, data });
     Ok(Draft { id: CommitId::from_git(id), parent, objects })
+}
+
+/// The tree of `edits` on top of `base`.
+pub(crate) fn edited(repository: &Repository, base: &Tree<'_>, edits: &[Edit]) -> Result<Oid, git2::Error> {
+    let mut update = TreeUpdateBuilder::new();
+    for Edit { path, content } in edits {
+        let (id, executable) = match content {
+            Content::Absent => {
+                update.remove(path);
+                continue;
+            }
+            Content::Known { id, executable } => (id.git(), *executable),
+            Content::Written(bytes) => {
+                let entry = base.get_path(std::path::Path::new(path)).ok();
+                (repository.blob(bytes)?, entry.is_some_and(|entry| entry.filemode() & 0o100 != 0))
+            }
+        };
+        let mode = if executable { FileMode::BlobExecutable } else { FileMode::Blob };
+        update.upsert(path.as_str(), id, mode);
+    }
+    update.create_updated(repository, base)
 }
 
 /// The folders of `tree` that lie above an edit.

@@ -7,6 +7,7 @@
 //! types: no other crate needs it to read a repository.
 
 pub mod access;
+mod bare;
 mod draft;
 mod error;
 pub mod hooks;
@@ -25,6 +26,7 @@ mod url;
 pub mod worker;
 
 pub use access::{Access, Credentials, Proxy};
+pub use bare::{Bare, WriteError};
 pub use draft::{Committer, Content, Draft, Edit, Identity};
 pub use error::{ReadError, RepoError, SettingsError};
 pub use ids::{CommitId, ObjectId};

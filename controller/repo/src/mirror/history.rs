@@ -22,6 +22,8 @@ pub struct CommitInfo {
     pub time: i64,
     /// Name of the author.
     pub author: String,
+    /// Mail address of the author.
+    pub email: String,
     /// Its message, cut at 64 KiB.
     pub message: String,
     /// Its parents, the first one first.
@@ -60,12 +62,15 @@ impl Reader {
             if message.len() > MAX_MESSAGE {
                 message.truncate(message.floor_char_boundary(MAX_MESSAGE));
             }
-            let author = String::from_utf8_lossy(commit.author().name_bytes()).into_owned();
+            let by = commit.author();
+            let author = String::from_utf8_lossy(by.name_bytes()).into_owned();
+            let email = String::from_utf8_lossy(by.email_bytes()).into_owned();
             Ok(CommitInfo {
                 id,
                 tree: ObjectId::from_git(commit.tree_id()),
                 time: commit.time().seconds(),
                 author,
+                email,
                 message,
                 parents: commit.parent_ids().map(CommitId::from_git).collect(),
             })

@@ -1,6 +1,7 @@
 //! Sources and readers against real repositories and servers.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and its helpers too")]
 
+mod bare;
 mod http;
 mod local;
 mod push;
