@@ -7,6 +7,7 @@ mod brakes;
 mod cli;
 mod clients;
 mod damage;
+mod demo;
 mod device;
 mod downloads;
 mod examples;

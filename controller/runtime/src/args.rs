@@ -9,6 +9,7 @@ use crate::commands::{
     brake::BrakeArgs,
     connect::{self, ClusterArgs},
     decisions::DecisionsArgs,
+    demo::DemoArgs,
     device::DeviceArgs,
     gateway::GatewayArgs,
     operator::OperatorArgs,
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Wait until a rollout has ended
     Wait(WaitArgs),
+    /// See in a minute how a bad release is stopped and taken back, with nothing but this program
+    Demo(DemoArgs),
     /// Run a fleet of phones against a server, for load, practice and proof
     Simulate(SimulateArgs),
     /// Stop a bundle now, on a channel or on all channels of an app

@@ -6,6 +6,7 @@ pub(crate) mod client_config;
 pub(crate) mod completions;
 pub(crate) mod connect;
 pub(crate) mod decisions;
+pub(crate) mod demo;
 pub(crate) mod device;
 pub(crate) mod explain;
 pub(crate) mod gateway;

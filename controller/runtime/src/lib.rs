@@ -38,6 +38,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => commands::status::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
         Command::Wait(args) => commands::wait::run(&args),
+        Command::Demo(args) => commands::demo::run(&args),
         Command::Simulate(args) => commands::simulate::run(&args),
         Command::Brake(args) => commands::brake::run(&args),
         Command::Rollback(args) => commands::rollback::run(&args),

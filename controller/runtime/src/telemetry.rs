@@ -1,6 +1,6 @@
 //! Logs: human on a terminal, JSON elsewhere, to standard error.
 
-use std::io::IsTerminal as _;
+use std::{fs::File, io::IsTerminal as _, sync::Mutex};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -28,4 +28,10 @@ pub(crate) fn start(filter: EnvFilter, format: Format) {
         Format::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
         Format::Json => builder.json().flatten_event(true).try_init(),
     };
+}
+
+/// Starts logging to a file, for people.
+pub(crate) fn start_in(file: File, filter: EnvFilter) {
+    let builder = fmt().with_env_filter(filter).with_writer(Mutex::new(file));
+    let _ = builder.with_ansi(false).with_target(false).try_init();
 }

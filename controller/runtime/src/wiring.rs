@@ -40,7 +40,7 @@ use sluice_store::{
 };
 use tokio::{
     net::TcpListener,
-    sync::{Notify, broadcast},
+    sync::{Notify, broadcast, oneshot},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -62,7 +62,16 @@ const DECIDED: usize = 256;
 pub(crate) const DRAIN: Duration = Duration::from_secs(20);
 
 /// Serves until `stop` is cancelled, then drains and writes what waits.
-pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
+    serve_and_tell(config, stop, oneshot::channel().0).await
+}
+
+/// The same, and tells how devices reach it once they do.
+pub(crate) async fn serve_and_tell(
+    mut config: ServeConfig,
+    stop: CancellationToken,
+    tell: oneshot::Sender<String>,
+) -> anyhow::Result<()> {
     let data = DataDir::open(&config.data)?;
     let directory =
         Directory::open(data.store()).with_context(|| format!("cannot open {}", data.store().display()))?;
@@ -131,6 +140,8 @@ pub(crate) async fn serve(mut config: ServeConfig, stop: CancellationToken) -> a
     }
     tracing::info!(url = %public, repository = %config.repository, "devices are answered");
     tracing::info!(url = %admin_url, token = %data.path().join(TOKEN_FILE).display(), "status, metrics and the API");
+    // Nobody may want to know.
+    let _ = tell.send(public);
 
     let mut tasks = JoinSet::new();
     if let Some(tls) = &tls {
