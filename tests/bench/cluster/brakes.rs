@@ -57,7 +57,7 @@ pub async fn print(control_plane: &'static ControlPlane, resources: usize) {
         tokio::time::sleep(Duration::from_millis(rand::random_range(0..between))).await;
         let start = Instant::now();
         let writing = async {
-            let braked = watch.stop(aim, "bench", "a measurement", Timestamp::now()).await.unwrap();
+            let braked = watch.stop(aim, "bench", "a measurement", Timestamp::now(), false).await.unwrap();
             assert!(braked.unwrap().fresh, "{version} was stopped before");
             Instant::now()
         };
