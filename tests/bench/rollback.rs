@@ -54,6 +54,6 @@ fn main() {
 
 fn row(what: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize].as_millis();
-    println!("| {what} | {} | {} ms | {} ms | {} ms |", times.len(), at(0.5), at(0.99), at(1.0));
+    let at = |percent: usize| times[(times.len() - 1) * percent / 100].as_millis();
+    println!("| {what} | {} | {} ms | {} ms | {} ms |", times.len(), at(50), at(99), at(100));
 }

@@ -43,7 +43,8 @@ fn blocks<'p>(page: &'p str, languages: &[&str]) -> Vec<&'p str> {
 
 /// What a repository of releases may hold. A `Repository` belongs into a cluster: the tests of the charts load those.
 fn is_ours(text: &str) -> bool {
-    text.contains("apiVersion: sluice.dev") && !text.contains("\nkind: Repository\n")
+    let foreign = ["\nkind: Repository\n", "\nkind: Rollback\n"];
+    text.contains("apiVersion: sluice.dev") && foreign.iter().all(|kind| !text.contains(kind))
 }
 
 #[test]

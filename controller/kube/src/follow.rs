@@ -363,8 +363,7 @@ impl Follow {
                     .as_ref()
                     .filter(|(_, since)| contact.is_some_and(|at| at >= *since))
                     .map(|(value, _)| value.clone());
-                let spec = &object.spec;
-                let told = Said::engine(status, spec, handled);
+                let told = Said::engine(status, &object.spec, handled);
                 let told =
                     told.with_deleted(adopted.as_ref().map_or_else(Vec::new, |a| a.deleted().status()));
                 let delivered = delivery.as_mut().map(|delivery| delivery.borrow_and_update().clone());

@@ -190,7 +190,7 @@ impl Reverter {
             Pushed::Refused(Refusal::Protected, _) if self.write.mode == WriteMode::Auto => {
                 self.propose(rollback, draft).await
             }
-            refused => self.refused(rollback, &branch, refused),
+            refused => Self::refused(rollback, &branch, refused),
         }
     }
 
@@ -213,7 +213,7 @@ impl Reverter {
                 rollback.enter(Phase::ProposalOpen, Timestamp::now(), waits);
                 Next::Proposal
             }
-            refused => self.refused(rollback, &branch, refused),
+            refused => Self::refused(rollback, &branch, refused),
         }
     }
 
@@ -264,7 +264,7 @@ impl Reverter {
         }
     }
 
-    fn refused(&self, rollback: &mut Rollback, branch: &str, pushed: Pushed) -> Next {
+    fn refused(rollback: &mut Rollback, branch: &str, pushed: Pushed) -> Next {
         match pushed {
             Pushed::Landed => Next::Now,
             Pushed::Refused(Refusal::Raced, detail) => wait(rollback, "Raced", &detail),

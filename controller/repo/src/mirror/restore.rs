@@ -57,9 +57,11 @@ impl Reader {
         let (mut went, mut came) = (0, 0);
         for change in changes {
             let path = change.path;
-            let (Some(was), Some(made), Some(found)) =
-                (side(before.find(&path)?), side(change.entry), side(now.find(&path)?))
-            else {
+            let (Some(was), Some(made), Some(found)) = (
+                side(before.find(&path)?.as_ref()),
+                side(change.entry.as_ref()),
+                side(now.find(&path)?.as_ref()),
+            ) else {
                 return Ok(Err(NotExact::NotAFile(path)));
             };
             went += usize::from(was.is_some() && made.is_none());
@@ -101,11 +103,11 @@ impl Reader {
 
 /// What is on one side: nothing, or a file; `None`: something else.
 #[expect(clippy::option_option, reason = "the outer one says whether it can be worked with at all")]
-fn side(entry: Option<Entry>) -> Option<Option<(bool, crate::ids::ObjectId)>> {
+fn side(entry: Option<&Entry>) -> Option<Option<(bool, crate::ids::ObjectId)>> {
     match entry {
         None => Some(None),
-        Some(Entry { kind: Kind::Blob, oid, .. }) => Some(Some((false, oid))),
-        Some(Entry { kind: Kind::Executable, oid, .. }) => Some(Some((true, oid))),
+        Some(Entry { kind: Kind::Blob, oid, .. }) => Some(Some((false, *oid))),
+        Some(Entry { kind: Kind::Executable, oid, .. }) => Some(Some((true, *oid))),
         Some(_) => None,
     }
 }

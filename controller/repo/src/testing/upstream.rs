@@ -120,6 +120,7 @@ impl Upstream {
     }
 
     /// Commits to a branch, which is made when it is not there.
+    #[expect(clippy::needless_pass_by_value, reason = "changes are made for one commit")]
     pub fn commit_on(&self, branch: &str, changes: Changes) -> CommitId {
         let repository = self.open();
         let name = format!("refs/heads/{branch}");
@@ -138,6 +139,7 @@ impl Upstream {
     }
 
     /// Moves a branch to a new commit on `parent`, whatever it was before: a force push.
+    #[expect(clippy::needless_pass_by_value, reason = "changes are made for one commit")]
     pub fn rewrite(&self, branch: &str, parent: Option<CommitId>, changes: Changes) -> CommitId {
         let repository = self.open();
         let commit = self.write(&repository, parent.map(CommitId::git), &changes);

@@ -17,6 +17,18 @@ use crate::{
 /// Most text of a server that is kept.
 const MOST_TOLD: usize = 2_000;
 
+/// What the server says of the reference.
+#[derive(Debug, Default)]
+enum Status {
+    /// Nothing.
+    #[default]
+    Unsaid,
+    /// It is where it should be.
+    Taken,
+    /// Why it is not.
+    Refused(String),
+}
+
 /// What was heard of the push on the way.
 #[derive(Debug, Default)]
 struct Heard {
@@ -24,8 +36,8 @@ struct Heard {
     sent: bool,
     /// The branch is not where it was planned on.
     moved: bool,
-    /// What the server says of the reference; the inner one: why it refuses.
-    status: Option<Option<String>>,
+    /// What the server says of the reference.
+    status: Status,
     /// What it says to people.
     told: String,
 }
@@ -44,12 +56,12 @@ pub(super) fn push(repository: &Repository, request: &Request, push: &Push) -> R
     let heard = heard.borrow();
     Ok(match outcome {
         Ok(()) => match &heard.status {
-            Some(None) => Pushed::Landed,
-            Some(Some(status)) => {
+            Status::Taken => Pushed::Landed,
+            Status::Refused(status) => {
                 let detail = classify::clean(&format!("{status}: {}", heard.told));
                 Pushed::Refused(Refusal::of(status, &heard.told), detail)
             }
-            None => Pushed::Unknown("the server said nothing of the branch".to_owned()),
+            Status::Unsaid => Pushed::Unknown("the server said nothing of the branch".to_owned()),
         },
         Err(error) if heard.moved || error.code() == ErrorCode::NotFastForward => {
             Pushed::Refused(Refusal::Raced, classify::clean(error.message()))
@@ -98,7 +110,7 @@ fn send(
     let (noted, wanted) = (Rc::clone(heard), name.clone());
     callbacks.push_update_reference(move |reference, status| {
         if reference == wanted {
-            noted.borrow_mut().status = Some(status.map(str::to_owned));
+            noted.borrow_mut().status = status.map_or(Status::Taken, |why| Status::Refused(why.to_owned()));
         }
         Ok(())
     });

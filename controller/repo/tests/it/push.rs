@@ -15,7 +15,7 @@ struct World {
     server: SmartHttp,
     source: Source,
     base: CommitId,
-    _rig: Rig,
+    rig: Rig,
 }
 
 impl World {
@@ -29,7 +29,7 @@ impl World {
         let settings = SourceSettings::new(server.url(), Reference::branch("main").unwrap());
         let source = rig.source(settings);
         assert_eq!(moved(&source).await, base);
-        Self { upstream, server, source, base, _rig: rig }
+        Self { upstream, server, source, base, rig: rig }
     }
 
     fn draft(&self, parent: CommitId) -> Draft {
@@ -72,7 +72,7 @@ async fn a_draft_is_the_same_every_time_and_lands_once() {
 #[tokio::test]
 async fn a_signed_commit_is_good_for_git() {
     let world = World::new().await;
-    let folder = world._rig.path();
+    let folder = world.rig.path();
     let run = |program: &str, arguments: &[&str]| {
         let output =
             std::process::Command::new(program).args(arguments).current_dir(folder).output().unwrap();
@@ -188,7 +188,7 @@ async fn a_server_that_hangs_is_left_and_may_have_taken_it() {
     let mut world = World::new().await;
     world.server.behave(Behaviour::HangInPack);
     let settings = SourceSettings { deadline: Duration::from_secs(3), ..world.source.settings().clone() };
-    world.source = world._rig.mirrors.source(settings).unwrap();
+    world.source = world.rig.mirrors.source(settings).unwrap();
     let push = world.push();
     let pushed = world.source.push(push.clone()).await;
     assert!(matches!(pushed, Pushed::Unknown(_)), "{pushed:?}");

@@ -157,7 +157,8 @@ fn reverted(clone: &Path, bad: Oid, merge: bool, tip: Oid) -> Option<String> {
 
 #[test]
 fn an_exact_restore_is_what_git_would_do() {
-    let rounds = std::env::var("SLUICE_ROUNDS").map_or(ROUNDS, |text| text.parse().unwrap());
+    let rounds =
+        std::env::var_os("SLUICE_ROUNDS").map_or(ROUNDS, |text| text.to_str().unwrap().parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let mut repo = Repo::new();
     let clone = folder.path().join("clone");

@@ -138,6 +138,7 @@ pub(super) fn read_only() -> ApiError {
     ApiError::new(StatusCode::NOT_IMPLEMENTED, "read_only", message)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "errors are mapped by it")]
 pub(super) fn away(error: ControlError) -> ApiError {
     let message = format!("the brake is not in force: {error}");
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", message)
