@@ -120,7 +120,7 @@ fn all_mistakes_of_the_settings_are_reported_together() {
         "--path",
         "../elsewhere",
         "--write",
-        "push",
+        "force",
         "--branch",
         "a",
         "--tag",

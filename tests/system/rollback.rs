@@ -183,7 +183,7 @@ async fn a_host_is_asked_for_a_pull_request_and_merging_it_ends_the_rollback() {
     let pull = hosted.api(Method::GET, &format!("pulls/{number}"), Value::Null).await;
     assert_eq!(pull["title"], "Roll back production to 1.1.0: the basket is empty");
     let body = pull["body"].as_str().unwrap();
-    assert!(body.contains("> the basket is empty") && body.contains("allowHeld: ["), "{body}");
+    assert!(body.contains("```text\nthe basket is empty\n```") && body.contains("allowHeld: ["), "{body}");
     assert_eq!(pull["head"]["ref"], open["proposal"]);
     assert_eq!(hosted.api(Method::GET, "pulls?state=all", Value::Null).await.as_array().unwrap().len(), 1);
     // The host says for a moment that it does not know yet whether it can be merged.
@@ -225,6 +225,31 @@ fn somebody_who_mends_it_meanwhile_wins() {
     await_phase(&server, "Superseded");
     phone(2).awaits(&server, "1.2.1");
     assert_eq!(world.upstream.tip("main").unwrap().to_string(), tip);
+}
+
+/// Somebody lifts the hold before Git could be told: what they say counts.
+#[test]
+fn a_hold_that_is_lifted_meanwhile_is_not_reverted() {
+    let world = World::empty();
+    shop(&world, Changes::new());
+    let server = world.serve_with(&["--write", "off"]);
+    phone(1).awaits(&server, "1.2.0");
+    server.ask("rollback", &["production", "--reason", "no"]).exits(0);
+    let id = server.eventually("it waits", |server| {
+        let waits = rollback(server);
+        (waits["stall"]["reason"] == "WriteBackUnavailable").then(|| waits["id"].as_str().unwrap().to_owned())
+    });
+    server.stop();
+    let more = format!("  public: true\n  rollout: {{ strategy: Immediate }}\n  allowHeld: [{id}]\n");
+    let tip =
+        world.commit(Changes::new().file("channels/production.yaml", channel("production", "1.2.0", &more)));
+    let server = world.serve();
+    await_phase(&server, "Superseded");
+    phone(2).awaits(&server, "1.2.0");
+    assert_eq!(world.upstream.tip("main").unwrap().to_string(), tip);
+    // It goes back once.
+    let again = server.ask("rollback", &["production", "--reason", "no", "--release", "1.2.0"]).exits(0);
+    assert!(!again.out.contains(&id), "another brake, with another id: {again:?}");
 }
 
 /// Killed at any moment, again and again: one commit, and it ends.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use message::{Message, TRAILER, mentions};
 
 use crate::{
-    brake::{Brake, BrakeId, Scope},
+    brake::{Brake, BrakeId, Scope, short_text},
     channel::Target,
     digest::Digest,
     ids::{AppId, ChannelName, Version},
@@ -49,8 +49,6 @@ pub enum Phase {
     Superseded,
     /// A person closed the proposal without merging it.
     Declined,
-    /// The channel is not there any more, or its file has mistakes.
-    Conflict,
     /// The gate has rolled this channel back too often in a day: a person must look.
     CircuitOpen,
     /// The branch lost commits that the rollback was planned on.
@@ -73,7 +71,6 @@ impl Phase {
             Self::Complete => "Complete",
             Self::Superseded => "Superseded",
             Self::Declined => "Declined",
-            Self::Conflict => "Conflict",
             Self::CircuitOpen => "CircuitOpen",
             Self::HistoryRewritten => "HistoryRewritten",
         }
@@ -208,8 +205,8 @@ impl Rollback {
             digest: brake.digest,
             release: brake.release.clone(),
             cause,
-            by: brake.by.clone(),
-            why: brake.why.clone(),
+            by: short_text(&brake.by),
+            why: short_text(&brake.why),
             at: brake.at,
             to,
             phase: Phase::Braked,
@@ -243,7 +240,10 @@ impl Rollback {
 
     /// The branch of its proposal.
     pub fn branch(&self) -> String {
-        format!("rollback/{}/{}", self.channel, self.id)
+        // Not every name of a channel is one that Git takes.
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
+        let channel: String = self.channel.as_str().chars().map(plain).collect();
+        format!("rollback/{channel}/{}", self.id)
     }
 
     /// The version, or the bundle where nobody knows one.

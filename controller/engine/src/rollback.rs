@@ -237,19 +237,21 @@ impl Reverter {
     /// Opens what brakes ask for and nobody has opened: a brake is written first, and whoever wrote it may be gone.
     async fn open_asked(&mut self, brakes: &Brakes) -> Result<(), ControlError> {
         let records = self.standing.borrow().records.clone();
-        let mut opened = false;
+        let mut opened: Vec<Rollback> = Vec::new();
         for brake in brakes.iter().filter(|brake| brake.rollback && records.contains_key(&brake.app)) {
             if self.open.contains_key(&brake.id) || self.ended.contains_key(&brake.id) {
                 continue;
             }
             let cause = if brake.by == GATE { Cause::GateFailed } else { Cause::Requested };
             // Whoever asks opens it right after the brake, and knows more of what is wanted.
-            let fresh = Timestamp::now().duration_since(brake.at) < ASKING;
+            let age = Timestamp::now().duration_since(brake.at);
+            let fresh = !age.is_negative() && age < ASKING;
             if cause == Cause::Requested && fresh {
                 continue;
             }
             let Some(mut rollback) = Rollback::of(brake, cause, None) else { continue };
             let others = self.open.values().map(|open| &open.rollback).chain(self.ended.values());
+            let others = others.chain(&opened);
             if circuit_opens(&rollback, others) {
                 let message = format!(
                     "the gate has rolled {} back too often in a day: its bundle stays braked, and nothing is committed \
@@ -259,9 +261,9 @@ impl Reverter {
                 rollback.enter(Phase::CircuitOpen, Timestamp::now(), message);
             }
             self.store.open_rollback(&rollback).await?;
-            opened = true;
+            opened.push(rollback);
         }
-        if opened { self.list().await } else { Ok(()) }
+        if opened.is_empty() { Ok(()) } else { self.list().await }
     }
 
     /// Asks whether Git can be written to, before it has to be.

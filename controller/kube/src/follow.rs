@@ -273,7 +273,9 @@ impl Follow {
         let told = AbortOnDrop(announcing.abort_handle());
         let place = (namespace.as_str(), owner.as_str());
         let (store, brakes) = (Arc::clone(store), Arc::clone(&shared.brakes));
-        let shown = Rollbacks::new(shared.client.clone(), place, store, brakes, reporter.status());
+        let snapshot = Arc::clone(&shared.snapshot);
+        let shown =
+            Rollbacks::new(shared.client.clone(), place, (store, snapshot), brakes, reporter.status());
         let shown = AbortOnDrop(tokio::spawn(shown.run()).abort_handle());
         let write = Arc::clone(&write.source);
         Ok((

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use kube::{
@@ -13,12 +14,13 @@ use kube::{
     runtime::{WatchStreamExt as _, watcher},
 };
 use sluice_core::{
-    brake::{Aim, Devices, Scope},
+    brake::{Aim, Devices, Known, Wanted, aim},
     channel::Target,
     digest::Digest,
     ids::AppId,
     record::AppRecord,
     rollback::{Cause, Phase, Rollback},
+    snapshot::Snapshot,
     status::Condition,
 };
 use sluice_crds::{
@@ -50,6 +52,7 @@ pub(crate) struct Rollbacks {
     owner: String,
     store: Arc<BundleStore>,
     brakes: Arc<BrakeWatch>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
     said: watch::Receiver<Reported>,
 }
 
@@ -57,12 +60,12 @@ impl Rollbacks {
     pub(crate) fn new(
         client: Client,
         (namespace, owner): (&str, &str),
-        store: Arc<BundleStore>,
+        (store, snapshot): (Arc<BundleStore>, Arc<ArcSwap<Snapshot>>),
         brakes: Arc<BrakeWatch>,
         said: watch::Receiver<Reported>,
     ) -> Self {
         let api = Api::namespaced(client, namespace);
-        Self { api, namespace: namespace.to_owned(), owner: owner.to_owned(), store, brakes, said }
+        Self { api, namespace: namespace.to_owned(), owner: owner.to_owned(), store, brakes, snapshot, said }
     }
 
     /// Works until the returned future is dropped.
@@ -266,9 +269,13 @@ impl Rollbacks {
         };
         let to = object.spec.to.clone().map(Target::try_from).transpose();
         let to = to.map_err(|error| Refused::Never("InvalidSpec", format!("spec.to: {error}")))?;
-        let scope = Scope::Channel(channel.clone());
-        let (digest, devices, lifted) = (Some(digest), Devices::Return, Vec::new());
-        Ok(Some((Aim { app, digest, release, scope, devices, lifted }, to)))
+        // Which holds Git lifts, and what becomes of devices, is found as for everybody who brakes.
+        let (of, release) = (format!("{app}/{channel}"), release.to_string());
+        let known = [Known { object: &object.spec.channel, app: &app, channel }];
+        let wanted =
+            Wanted { app: None, channel: Some(&of), release: Some(&release), devices: Devices::Return };
+        let found = aim(&self.snapshot.load(), &known, &wanted).map_err(|error| later(&error))?;
+        Ok(Some((Aim { digest: Some(digest), ..found }, to)))
     }
 }
 

@@ -76,13 +76,14 @@ impl Message<'_> {
             ),
         };
         format!(
-            "**{what} is braked on channel `{channel}` of `{app}`**, by {by}:\n\n> {why}\n\nDevices are safe: nobody is \
+            "**{what} is braked on channel `{channel}` of `{app}`**, by `{by}`:\n\n```text\n{why}\n```\n\nDevices are safe: nobody is \
              offered it any more, and those that run it are returned or keep it, as the channel says. This change makes Git \
              say so, too. {does}\n\nMerging it in any way ends the rollback. Closing it declines it: the bundle stays braked, \
              and the channel needs another release.\n\nTo release the same bundle again, under whatever version, lift its hold \
              in the spec of the channel:\n\n```yaml\nallowHeld: [{id}]\n```\n\nBundle `sha256:{digest}`, rollback `{id}`.\n",
-            why = one_line(why),
-            by = one_line(by),
+            // Nothing that people or reports say is taken for Markdown.
+            why = one_line(why).replace('`', "'"),
+            by = one_line(by).replace('`', "'"),
         )
     }
 }

@@ -78,3 +78,22 @@ fn a_stall_is_news_once() {
     rollback.enter(Phase::Planned, at, "planned".into());
     assert_eq!(rollback.stall, None);
 }
+
+/// A channel may have a name that is none for Git, and what people say may be anything.
+#[test]
+fn branches_and_texts_are_plain() {
+    let odd = |name: &str| Brake {
+        scope: Scope::Channel(name.parse().unwrap()),
+        by: "a\nb".into(),
+        ..brake("no\0thing `code`\n@all", "2026-11-30T10:00:00Z")
+    };
+    for (name, plain) in [("a..b", "a--b"), ("prod.lock", "prod-lock"), ("production", "production")] {
+        let rollback = Rollback::of(&odd(name), Cause::Requested, None).unwrap();
+        assert_eq!(rollback.branch(), format!("rollback/{plain}/{}", rollback.id));
+        assert_eq!((rollback.by.as_str(), rollback.why.as_str()), ("a b", "nothing `code` @all"));
+        let restores = Target::Builtin;
+        let message =
+            Message { rollback: &rollback, introduced_by: "0", mode: Mode::Restore, restores: &restores };
+        assert!(message.markdown().contains("```text\nnothing 'code' @all\n```"), "{}", message.markdown());
+    }
+}

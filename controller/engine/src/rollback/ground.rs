@@ -59,6 +59,11 @@ impl<'a> Ground<'a> {
         self.digest(target).is_some_and(|digest| digest == self.rollback.digest)
     }
 
+    /// Whether it is known which bundle a target is.
+    pub(super) fn is_known(&self, target: &Target) -> bool {
+        *target == Target::Builtin || self.digest(target).is_some()
+    }
+
     fn digest(&self, target: &Target) -> Option<Digest> {
         match target {
             Target::Builtin => None,
@@ -102,6 +107,16 @@ impl<'a> Ground<'a> {
             .is_some_and(|(_, channel)| channel.lines.iter().any(|line| self.is_bad(&line.target)));
         self.refers.borrow_mut().insert(id, refers);
         Ok(refers)
+    }
+
+    /// What the lines of the channel refer to in the file at `path` of a commit.
+    pub(super) fn targets(&self, commit: CommitId, path: &str) -> Result<Vec<Target>, ReadError> {
+        let file = self.file(commit, path)?;
+        let objects = file.as_ref().map_or(&[][..], |file| &file.objects);
+        let found = channel(objects, self.rollback);
+        Ok(found.map_or_else(Vec::new, |(_, channel)| {
+            channel.lines.iter().map(|line| line.target.clone()).collect()
+        }))
     }
 
     /// What the file at `path` of a commit declares; nothing where there is none, or nothing of ours in it.

@@ -16,6 +16,8 @@ use super::ground::{Ground, dangling, release};
 
 /// Commits beyond which nobody looks for the one that brought the release, or for an earlier commit of the rollback.
 const MOST_COMMITS: usize = 50_000;
+/// Commits of a merge whose messages are read.
+const MOST_MERGED: usize = 1_000;
 /// Committers' clocks may be behind ours by so many seconds.
 const SLACK: i64 = 24 * 3_600;
 
@@ -35,13 +37,36 @@ pub(super) fn plan(ground: &Ground<'_>, committer: &Committer) -> Result<Plan, R
     let rollback = ground.rollback;
     let (what, name) = (rollback.what(), &rollback.channel);
     let Some((located, channel)) = ground.channel().filter(|(located, _)| !located.stale) else {
-        let message = format!("{name} is not declared in commit {} without mistakes", ground.tip);
-        return Ok(Plan::End(Phase::Conflict, message));
+        let message = format!(
+            "{name} is not declared in commit {} without mistakes: mend its file, or let it refer to another release",
+            ground.tip
+        );
+        return Ok(Plan::Wait("Conflict", message));
     };
+    if let Some(planned) = &rollback.planned
+        && let Ok(parent) = planned.parent.parse::<CommitId>()
+        && !(ground.reader.has(parent) && ground.reader.contains(ground.tip, parent)?)
+    {
+        let message = format!(
+            "the branch lost commits that were there ({} is not part of {}): nothing is committed; look at what was lost",
+            parent.short(),
+            ground.tip.short()
+        );
+        return Ok(Plan::End(Phase::HistoryRewritten, message));
+    }
+    if channel.allow_held.contains(rollback.id.as_str()) {
+        return Ok(Plan::End(Phase::Superseded, format!("{name} lifts the hold in Git: that counts")));
+    }
     let bad: Vec<usize> =
         (0..channel.lines.len()).filter(|at| ground.is_bad(&channel.lines[*at].target)).collect();
     if bad.is_empty() {
-        return Ok(settled(ground, channel));
+        // The same bytes may come under a new version.
+        return Ok(match channel.lines.iter().find(|line| !ground.is_known(&line.target)) {
+            Some(line) => {
+                Plan::Wait("BundlePending", format!("it is not known yet which bundle {} is", line.target))
+            }
+            None => settled(ground, channel, &located.at.file)?,
+        });
     }
     let ours = |key: &str, value: &str| mentions([(key, value)], rollback.id.as_str());
     if let Some(commit) =
@@ -74,11 +99,15 @@ pub(super) fn plan(ground: &Ground<'_>, committer: &Committer) -> Result<Plan, R
         return Ok(Plan::Wait("NoKnownGood", message));
     };
     let path = &located.at.file;
-    let introduced = introduced(ground, path)?;
-    let message = ground.reader.commit(introduced)?.message;
-    let own = trailers::parse(&message)
-        .iter()
-        .any(|(key, _)| key.eq_ignore_ascii_case(sluice_core::rollback::TRAILER));
+    let introduced = introduced(ground, path, ground.tip)?;
+    // A merge has what it merged behind it.
+    let first = ground.reader.commit(introduced)?.parents.first().copied();
+    let brought = ground.reader.messages(first, introduced, MOST_MERGED)?.commits;
+    let own = brought.iter().any(|commit| {
+        trailers::parse(&commit.message)
+            .iter()
+            .any(|(key, _)| key.eq_ignore_ascii_case(sluice_core::rollback::TRAILER))
+    });
     if own && rollback.cause == Cause::GateFailed {
         let message = format!(
             "{what} came to {name} by a rollback (commit {introduced}), and no rollback is taken back by another one: it \
@@ -103,24 +132,38 @@ pub(super) fn plan(ground: &Ground<'_>, committer: &Committer) -> Result<Plan, R
 }
 
 /// The channel does not refer to the bad bundle any more.
-fn settled(ground: &Ground<'_>, channel: &Channel) -> Plan {
+fn settled(ground: &Ground<'_>, channel: &Channel, path: &str) -> Result<Plan, ReadError> {
     let (rollback, name) = (ground.rollback, &ground.rollback.channel);
-    let planned = rollback.planned.as_ref().map(|planned| &planned.restores);
-    let back = |line: &sluice_core::channel::Line| {
-        Some(&line.target) == planned || ground.good(channel, &line.key()).as_ref() == Some(&line.target)
-    };
+    let mut good: Vec<Target> = rollback.planned.iter().map(|planned| planned.restores.clone()).collect();
+    good.extend(rollback.to.clone());
+    good.extend(before(ground, path)?);
     let targets: Vec<String> = channel.lines.iter().map(|line| line.target.to_string()).collect();
     let now = format!("{name} refers to {} in commit {}", targets.join(" and "), ground.tip.short());
-    if channel.lines.iter().any(back) {
+    Ok(if channel.lines.iter().any(|line| good.contains(&line.target)) {
         Plan::End(Phase::Complete, now)
     } else {
         Plan::End(Phase::Superseded, format!("{now}: that counts"))
-    }
+    })
 }
 
-/// The earliest commit of the run, back from the tip, in which the channel refers to the bad bundle.
-fn introduced(ground: &Ground<'_>, path: &str) -> Result<CommitId, ReadError> {
+/// What the channel referred to before the bad bundle came last; nothing where that cannot be told.
+fn before(ground: &Ground<'_>, path: &str) -> Result<Vec<Target>, ReadError> {
     let mut at = ground.tip;
+    for _ in 0..MOST_COMMITS {
+        if ground.refers_at(at, path)? {
+            let introduced = introduced(ground, path, at)?;
+            let parent = ground.reader.commit(introduced)?.parents.first().copied();
+            return parent.map_or_else(|| Ok(Vec::new()), |parent| ground.targets(parent, path));
+        }
+        let Some(parent) = ground.reader.commit(at)?.parents.first().copied() else { break };
+        at = parent;
+    }
+    Ok(Vec::new())
+}
+
+/// The earliest commit of the run, back from `tip`, in which the channel refers to the bad bundle.
+fn introduced(ground: &Ground<'_>, path: &str, tip: CommitId) -> Result<CommitId, ReadError> {
+    let mut at = tip;
     for _ in 0..MOST_COMMITS {
         let Some(parent) = ground.reader.commit(at)?.parents.first().copied() else { break };
         if !ground.refers_at(parent, path)? {

@@ -92,20 +92,7 @@ impl Reverter {
     }
 
     async fn advance(&mut self, rollback: &mut Rollback) -> Result<Option<Next>, ControlError> {
-        let Some(branch) = self.write.branch.clone().filter(|_| self.write.mode != WriteMode::Off) else {
-            let message = "Git is not written to (`--write off`, or what is followed is no branch): let the channel refer \
-                           to another release there";
-            return Ok(Some(wait(rollback, "WriteBackUnavailable", message)));
-        };
         let tip = match self.write.source.poll().await {
-            Ok(Poll::Rewritten { from, to }) if rollback.planned.is_some() => {
-                let message = format!(
-                    "the branch lost commits that were there (from {} to {}): nothing is committed; look at what was lost",
-                    from.short(),
-                    to.short()
-                );
-                return Ok(Some(end(rollback, Phase::HistoryRewritten, message)));
-            }
             Ok(Poll::Moved { to, .. } | Poll::Rewritten { to, .. }) => to,
             Ok(Poll::Unchanged) => match self.write.source.commit() {
                 Some(tip) => tip,
@@ -122,6 +109,12 @@ impl Reverter {
             Ok(Plan::Wait(reason, message)) => wait(rollback, reason, &message),
             Ok(Plan::Commit(_)) if rollback.phase == Phase::ProposalOpen => self.look_after(rollback).await,
             Ok(Plan::Commit(planned)) => {
+                let Some(branch) = self.write.branch.clone().filter(|_| self.write.mode != WriteMode::Off)
+                else {
+                    let message = "Git is not written to (`--write off`, or what is followed is no branch): let the \
+                                   channel refer to another release there";
+                    return Ok(Some(wait(rollback, "WriteBackUnavailable", message)));
+                };
                 let (planned, draft) = *planned;
                 if !self.note(rollback, planned).await? {
                     return Ok(None);
@@ -256,7 +249,10 @@ impl Reverter {
                 );
                 end(rollback, Phase::Declined, message)
             }
-            Ok(State::Open | State::Merged) => Next::Proposal,
+            Ok(State::Open | State::Merged) => {
+                rollback.stall = None;
+                Next::Proposal
+            }
             Err(error) => {
                 tracing::debug!(rollback = %rollback.id, %error, "the pull request could not be looked at");
                 Next::Proposal

@@ -29,7 +29,7 @@ impl World {
         let settings = SourceSettings::new(server.url(), Reference::branch("main").unwrap());
         let source = rig.source(settings);
         assert_eq!(moved(&source).await, base);
-        Self { upstream, server, source, base, rig: rig }
+        Self { upstream, server, source, base, rig }
     }
 
     fn draft(&self, parent: CommitId) -> Draft {

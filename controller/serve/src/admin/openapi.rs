@@ -71,7 +71,7 @@ pub(super) struct Rollback {
     why: String,
     /// When the bundle was braked.
     at: String,
-    /// `Braked`, `Planned`, `Pushed`, `ProposalOpen`, or an end: `Complete`, `Superseded`, `Declined`, `Conflict`,
+    /// `Braked`, `Planned`, `Pushed`, `ProposalOpen`, or an end: `Complete`, `Superseded`, `Declined`,
     /// `CircuitOpen`, `HistoryRewritten`.
     phase: String,
     /// The commit, its parent, the commit that brought the release, the mode, and what it restores.

@@ -82,6 +82,7 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Response {
         (status = 401, description = "No token, or a wrong one", body = ApiError),
         (status = 403, description = "A token of somebody who may not release", body = ApiError),
         (status = 404, description = "No such app, channel or release", body = ApiError),
+        (status = 409, description = "Its rollback has ended before", body = ApiError),
         (status = 501, description = "Changes are not made through this server", body = ApiError),
         (status = 503, description = "The bundle store does not take it", body = ApiError),
     ),
@@ -125,6 +126,16 @@ async fn roll_back(
     let never = brakes::never(&aim);
     let opened = watch.roll_back(aim, (&by, wanted.reason()), Timestamp::now(), to).await;
     let (_, rollback) = opened.map_err(brakes::away)?.ok_or(never)?;
+    if rollback.phase.is_end() {
+        let message = format!(
+            "rollback {} of {} has ended ({}), and a bundle goes back once: let {} refer to another release in Git",
+            rollback.id,
+            rollback.what(),
+            rollback.phase.reason(),
+            rollback.channel
+        );
+        return Err(ApiError::new(StatusCode::CONFLICT, "ended", message));
+    }
     Ok(Opened {
         id: rollback.id.to_string(),
         app: rollback.app.to_string(),

@@ -17,6 +17,17 @@ impl BundleStore {
         }
     }
 
+    /// One rollback, with the version of its object.
+    pub async fn rollback(
+        &self,
+        app: &AppId,
+        id: &BrakeId,
+    ) -> Result<Option<(Rollback, Etag)>, ControlError> {
+        let key = key(app, id);
+        let found = self.objects.get(&key).await?;
+        found.map(|(bytes, etag)| Ok((decode(&key, &bytes)?, etag))).transpose()
+    }
+
     /// Every rollback, the oldest first, each with the version of its object. One that cannot be read is left out and
     /// logged: it is one channel's.
     pub async fn rollbacks(&self) -> Result<Vec<(Rollback, Etag)>, ControlError> {

@@ -158,8 +158,8 @@ impl BrakeWatch {
         self.brake(wanted).await.map(Some)
     }
 
-    /// Stops what somebody aims at, and opens its rollback, to `to` or to what did well last. A rollback that stands open is
-    /// left as it is. `None` as in [`Self::stop`], and where a whole app is aimed at.
+    /// Stops what somebody aims at, and opens its rollback, to `to` or to what did well last. One that stands gets another
+    /// `to` while it has not ended. Returns what stands then. `None` as in [`Self::stop`], and where a whole app is aimed at.
     pub async fn roll_back(
         &self,
         aim: Aim,
@@ -171,7 +171,21 @@ impl BrakeWatch {
         let brake = Brake { by: by.to_owned(), why: why.to_owned(), ..braked.brake.clone() };
         let Some(rollback) = Rollback::of(&brake, Cause::Requested, to) else { return Ok(None) };
         let store = self.store().await?;
-        store.open_rollback(&rollback).await?;
+        let mut rollback = rollback;
+        while !store.open_rollback(&rollback).await? {
+            let Some((mut standing, etag)) = store.rollback(&rollback.app, &rollback.id).await? else {
+                continue;
+            };
+            let other = rollback.to.is_some() && rollback.to != standing.to && !standing.phase.is_end();
+            if other {
+                standing.to.clone_from(&rollback.to);
+                standing.stall = None;
+            }
+            if !other || store.write_rollback(&standing, &etag).await?.is_some() {
+                rollback = standing;
+                break;
+            }
+        }
         self.opened.fetch_add(1, Ordering::Release);
         Ok(Some((braked, rollback)))
     }
