@@ -170,7 +170,11 @@ impl Session {
             }
             other => Err(other),
         });
-        outcome.map_err(|error| classify::scrub(error, &request.access))
+        match outcome {
+            Ok(Done::Pushed(pushed)) => Ok(Done::Pushed(classify::scrub_push(pushed, &request.access))),
+            Ok(done) => Ok(done),
+            Err(error) => Err(classify::scrub(error, &request.access)),
+        }
     }
 
     fn attempt(&mut self, request: &Request) -> Result<Done, RepoError> {

@@ -3,7 +3,7 @@
 use git2::{Error, ErrorClass, ErrorCode};
 
 use super::Request;
-use crate::{access::WireAccess, error::RepoError};
+use crate::{access::WireAccess, error::RepoError, push::Pushed};
 
 /// Longest piece of a server's text that is repeated.
 const MAX_DETAIL: usize = 300;
@@ -109,6 +109,22 @@ pub(super) fn scrub(mut error: RepoError, access: &WireAccess) -> RepoError {
     error
 }
 
+/// The same of what came of a push: a server may repeat what it was given.
+pub(super) fn scrub_push(pushed: Pushed, access: &WireAccess) -> Pushed {
+    let cut = |mut detail: String| {
+        for secret in access.secrets() {
+            detail = detail.replace(secret, "…");
+        }
+        detail
+    };
+    match pushed {
+        Pushed::Landed => Pushed::Landed,
+        Pushed::Refused(refusal, detail) => Pushed::Refused(refusal, cut(detail)),
+        Pushed::NotSent(error) => Pushed::NotSent(scrub(error, access)),
+        Pushed::Unknown(detail) => Pushed::Unknown(cut(detail)),
+    }
+}
+
 /// A server's text on one line, without control characters and of bounded length.
 pub(super) fn clean(text: &str) -> String {
     text.chars()
@@ -146,5 +162,14 @@ mod tests {
         };
         let text = scrub(error, &access).to_string();
         assert!(!text.contains("canary"), "{text}");
+        let told = "remote: canary-password is wrong".to_owned();
+        for pushed in [
+            Pushed::Refused(crate::push::Refusal::Other, told.clone()),
+            Pushed::Unknown(told.clone()),
+            Pushed::NotSent(RepoError::Auth { url: "https://h/a".into(), detail: told }),
+        ] {
+            let text = format!("{:?}", scrub_push(pushed, &access));
+            assert!(!text.contains("canary"), "{text}");
+        }
     }
 }
