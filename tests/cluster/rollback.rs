@@ -2,19 +2,26 @@
 
 use kube::Api;
 use serde_json::json;
-use sluice_crds::{Rollback, common::ConditionStatus};
+use sluice_crds::{Release, Rollback, common::ConditionStatus};
 use sluice_test_parts::kubectl;
 
-use crate::support::{LIMIT, Phone, World, shop, until};
+use crate::support::{LIMIT, Operator, Phone, World, shop, until};
 
 impl World {
-    /// A shop that is written back to, with production moved to 1.2.0.
-    async fn written() -> Self {
+    /// A shop that is written back to, with production moved from 1.1.0 to 1.2.0, and the Release of that.
+    async fn written() -> (Self, Operator, Phone, Release) {
         let world = Self::empty().await;
         world.upstream.take_pushes();
         world.upstream.commit(shop());
         world.follow(json!({ "write": { "mode": "Push" } })).await;
-        world
+        let operator = world.operator().await;
+        let phone = Phone::new(1);
+        operator.offers(&phone, "1.1.0").await;
+        world.move_to("1.2.0");
+        operator.hint().await;
+        operator.offers(&phone, "1.2.0").await;
+        let bad = world.await_release("shop-1.2.0", "Stored").await;
+        (world, operator, phone, bad)
     }
 
     /// Waits until `Ready` of a Rollback, or of the only one, has this reason.
@@ -53,15 +60,8 @@ impl World {
 /// `kubectl create`, and nothing else is needed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_creates_a_rollback() {
-    let world = World::written().await;
-    let operator = world.operator().await;
-    let phone = Phone::new(1);
-    operator.offers(&phone, "1.1.0").await;
-    world.move_to("1.2.0");
-    operator.hint().await;
-    operator.offers(&phone, "1.2.0").await;
+    let (world, operator, phone, bad) = World::written().await;
     let commits = world.head().1;
-    let bad = world.await_release("shop-1.2.0", "Stored").await;
     let digest = bad.status.unwrap().digest.unwrap();
     let rollback = |name: &str, digest: &str| {
         json!({
@@ -94,14 +94,7 @@ async fn a_person_creates_a_rollback() {
 /// The gate brakes in the bundle store, whatever becomes of the API server: the resource appears by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_brake_of_the_gate_becomes_a_rollback() {
-    let world = World::written().await;
-    let operator = world.operator().await;
-    let phone = Phone::new(1);
-    operator.offers(&phone, "1.1.0").await;
-    world.move_to("1.2.0");
-    operator.hint().await;
-    operator.offers(&phone, "1.2.0").await;
-    world.await_release("shop-1.2.0", "Stored").await;
+    let (world, operator, phone, _) = World::written().await;
     world.gate_brakes("1.2.0").await;
     let done = world.await_rollback(None, "Complete").await;
     assert_eq!(done.spec.reason, sluice_crds::rollback::Reason::GateFailed);

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use sluice_core::{
-    brake::{BrakeId, Brakes},
+    brake::{BrakeId, Brakes, GATE},
     ids::AppId,
     inventory::Inventory,
     record::AppRecord,
@@ -49,8 +49,6 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LAST_WAIT: Duration = Duration::from_mins(15);
 /// How long somebody who asks may take between the brake and its rollback.
 const ASKING: SignedDuration = SignedDuration::from_secs(5);
-/// Who makes the gate's brakes.
-const GATE: &str = "gate";
 
 /// How Git is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -42,6 +42,11 @@ impl Asked {
         ForgeError::Unexpected { host: host.clone(), operation: *operation, detail: self.clean(detail) }
     }
 
+    /// A pull request is in a state that is not known.
+    pub(crate) fn unknown_state(&self, state: &str) -> ForgeError {
+        self.unexpected(&format!("it is in a state that is not known: {state}"))
+    }
+
     /// A pull request as the host names it.
     pub(crate) fn pull_request(&self, number: u64, url: String) -> Result<PullRequest, ForgeError> {
         let parsed = Url::parse(&url).ok().filter(|parsed| {

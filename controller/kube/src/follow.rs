@@ -20,7 +20,7 @@ use sluice_engine::{
     Engine, EngineError, Parts, Resources, Settings, WRITE_DEADLINE, WriteBack, last_commit,
 };
 use sluice_notify::{Target, Teller};
-use sluice_repo::{Committer, Identity, Reference, Source, SourceSettings};
+use sluice_repo::{Committer, Identity, Source, SourceSettings};
 use sluice_store::control::ControlError;
 use tokio::{
     sync::{Notify, broadcast, watch},
@@ -302,10 +302,7 @@ impl Follow {
             message: format!("the credentials for writing: {error}"),
             passes: false,
         })?;
-        let branch = match &following.reference {
-            Reference::Branch(name) => Some(name.clone()),
-            Reference::Tag(_) | Reference::Semver(_) | Reference::Commit(_) => None,
-        };
+        let branch = following.reference.as_branch().map(str::to_owned);
         let identity = Identity { name: "Sluice".to_owned(), email: "sluice@localhost".to_owned() };
         let committer = Committer { identity, key: None };
         let (source, mode) = (Arc::new(source), following.write);

@@ -116,35 +116,6 @@ impl Reader {
     }
 }
 
-impl Reader {
-    /// What a draft changes, as a diff.
-    pub fn patch(&self, draft: &Draft) -> Result<String, ReadError> {
-        let failed = |error: git2::Error| ReadError::Object {
-            id: draft.id.to_string(),
-            detail: error.message().to_owned(),
-        };
-        let repository =
-            Repository::open(self.path()).map_err(|error| ReadError::Open(error.message().into()))?;
-        let odb = repository.odb().map_err(failed)?;
-        let _memory = odb.add_new_mempack_backend(i32::MAX).map_err(failed)?;
-        draft.store(&repository).and_then(|()| patch(&repository, draft)).map_err(failed)
-    }
-}
-
-fn patch(repository: &Repository, draft: &Draft) -> Result<String, git2::Error> {
-    let tree = |commit: CommitId| repository.find_commit(commit.git())?.tree();
-    let diff = repository.diff_tree_to_tree(Some(&tree(draft.parent)?), Some(&tree(draft.id)?), None)?;
-    let mut text = Vec::new();
-    diff.print(git2::DiffFormat::Patch, |_, _, line| {
-        if matches!(line.origin(), '+' | '-' | ' ') {
-            text.push(u8::try_from(line.origin()).unwrap_or(b' '));
-        }
-        text.extend_from_slice(line.content());
-        true
-    })?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
-}
-
 fn write(
     repository: &Repository,
     parent: CommitId,

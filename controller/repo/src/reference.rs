@@ -68,6 +68,14 @@ impl Reference {
         })
     }
 
+    /// The branch that it names, when it names one: only a branch takes commits.
+    pub fn as_branch(&self) -> Option<&str> {
+        match self {
+            Self::Branch(name) => Some(name),
+            Self::Tag(_) | Self::Semver(_) | Self::Commit(_) => None,
+        }
+    }
+
     /// What to fetch to have it. `head`: whether the server has a HEAD.
     pub(crate) fn refspecs(&self, chosen: Option<&str>, head: bool) -> Vec<String> {
         match (self, chosen) {

@@ -21,7 +21,7 @@ use sluice_engine::{
     last_commit,
 };
 use sluice_notify::{Target, Teller};
-use sluice_repo::{Access, CommitId, Launch, Mirrors, Reader, Reference, Source, SourceSettings, hooks};
+use sluice_repo::{Access, CommitId, Launch, Mirrors, Reader, Source, SourceSettings, hooks};
 use sluice_serve::{
     admin::{Admin, Token, Tokens},
     device::{DeviceServer, DeviceSettings},
@@ -257,10 +257,7 @@ fn source_settings(config: &ServeConfig, known: Option<CommitId>) -> SourceSetti
 
 /// How Git is told of brakes.
 fn write_back(config: &ServeConfig, mirrors: &Mirrors, source: &Source) -> anyhow::Result<WriteBack> {
-    let branch = match &config.reference {
-        Reference::Branch(name) => Some(name.clone()),
-        Reference::Tag(_) | Reference::Semver(_) | Reference::Commit(_) => None,
-    };
+    let branch = config.reference.as_branch().map(str::to_owned);
     // Somebody works in a clone with a work tree: the branch that is checked out is theirs.
     let folder = config.repository.local_path();
     let works = folder.is_some_and(|folder| Reader::has_work_tree(&folder));

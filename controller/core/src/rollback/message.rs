@@ -40,7 +40,6 @@ impl<'a> Message<'a> {
                  else that commit changed stays."
             ),
         };
-        let why = one_line(why);
         let short: String = why.chars().take(SHORT).collect();
         let dots = if short.len() < why.len() { "…" } else { "" };
         format!(
@@ -51,7 +50,6 @@ impl<'a> Message<'a> {
              Bundle-Digest: sha256:{digest}\nRestores: {restores}\nRollback-Mode: {mode}\nReason: {cause:?}\n\
              Requested-By: {by}\n",
             mode = mode.name(),
-            by = one_line(by),
         )
     }
 }
@@ -82,14 +80,10 @@ impl Message<'_> {
              and the channel needs another release.\n\nTo release the same bundle again, under whatever version, lift its hold \
              in the spec of the channel:\n\n```yaml\nallowHeld: [{id}]\n```\n\nBundle `sha256:{digest}`, rollback `{id}`.\n",
             // Nothing that people or reports say is taken for Markdown.
-            why = one_line(why).replace('`', "'"),
-            by = one_line(by).replace('`', "'"),
+            why = why.replace('`', "'"),
+            by = by.replace('`', "'"),
         )
     }
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Whether the trailers of a commit name a rollback.

@@ -133,7 +133,8 @@ impl<'a> Ground<'a> {
     }
 }
 
-fn channel<'o>(
+/// The channel of a rollback, with its place.
+pub(super) fn channel<'o>(
     objects: impl IntoIterator<Item = &'o Arc<Located>>,
     rollback: &Rollback,
 ) -> Option<(&'o Located, &'o Channel)> {
@@ -161,11 +162,11 @@ pub(super) fn release<'o>(
 
 /// The channels of an app that refer to a version which is not declared.
 pub(super) fn dangling<'o>(
-    objects: &[&'o Arc<Located>],
+    inventory: &'o Inventory,
     app: &AppId,
 ) -> BTreeSet<(&'o ChannelName, &'o Version)> {
     let (mut releases, mut references) = (BTreeSet::new(), BTreeSet::new());
-    for located in objects {
+    for located in inventory.objects() {
         match &located.object {
             Object::Release(release) if release.app == *app => _ = releases.insert(&release.version),
             Object::Channel(channel) if channel.app == *app => {

@@ -7,12 +7,12 @@ use sluice_core::{
     diagnostic::Severity,
     inventory::{FileEntries, Inventory, Located, Object},
     release::{RollbackPolicy, Source},
-    rollback::{Cause, Message, Mode, Phase, Planned, mentions},
+    rollback::{Cause, Message, Mode, Phase, Planned, TRAILER, mentions},
 };
 use sluice_manifest::{limits::FILE_BYTES, parse_file, point};
 use sluice_repo::{CommitId, Committer, Content, Draft, Edit, ReadError, trailers};
 
-use super::ground::{Ground, dangling, release};
+use super::ground::{self, Ground, dangling, release};
 
 /// Commits beyond which nobody looks for the one that brought the release, or for an earlier commit of the rollback.
 const MOST_COMMITS: usize = 50_000;
@@ -104,9 +104,7 @@ pub(super) fn plan(ground: &Ground<'_>, committer: &Committer) -> Result<Plan, R
     let first = ground.reader.commit(introduced)?.parents.first().copied();
     let brought = ground.reader.messages(first, introduced, MOST_MERGED)?.commits;
     let own = brought.iter().any(|commit| {
-        trailers::parse(&commit.message)
-            .iter()
-            .any(|(key, _)| key.eq_ignore_ascii_case(sluice_core::rollback::TRAILER))
+        trailers::parse(&commit.message).iter().any(|(key, _)| key.eq_ignore_ascii_case(TRAILER))
     });
     if own && rollback.cause == Cause::GateFailed {
         let message = format!(
@@ -196,7 +194,7 @@ fn revert(
         }
     }
     let touches = edits.iter().any(|edit| edit.path == path);
-    Ok(edits_do(ground, files, channel, targets).filter(|()| touches).map(|()| edits))
+    Ok((touches && edits_do(ground, files, channel, targets)).then_some(edits))
 }
 
 /// Whether what a commit changed at `changed` is of the channel at `path`, or of the bad release.
@@ -262,9 +260,10 @@ fn restore(
     if let Some(file) = parse_file(path, &written).into_entry(String::new()) {
         files.insert(path.to_owned(), Arc::new(file));
     }
-    Ok(match edits_do(ground, files, channel, targets) {
-        Some(()) => Ok(Edit { path: path.to_owned(), content: Content::Written(written) }),
-        None => refused(&"with it the repository has mistakes"),
+    Ok(if edits_do(ground, files, channel, targets) {
+        Ok(Edit { path: path.to_owned(), content: Content::Written(written) })
+    } else {
+        refused(&"with it the repository has mistakes")
     })
 }
 
@@ -275,21 +274,20 @@ fn edits_do(
     files: FileEntries,
     channel: &Channel,
     targets: &BTreeMap<usize, Target>,
-) -> Option<()> {
+) -> bool {
     let after = Inventory { files, ..Inventory::default() };
-    let rollback = ground.rollback;
-    let objects: Vec<&Arc<Located>> = after.objects().collect();
-    let is_it = |located: &&&Arc<Located>| matches!(&located.object, Object::Channel(c) if (&c.app, &c.channel) == (&rollback.app, &rollback.channel));
-    let Object::Channel(now) = &objects.iter().find(is_it)?.object else { return None };
+    let app = &ground.rollback.app;
+    let Some((_, now)) = ground::channel(after.objects(), ground.rollback) else { return false };
     let mut wanted = channel.lines.clone();
-    for (at, target) in targets {
-        wanted.get_mut(*at)?.target = target.clone();
+    for (line, target) in
+        wanted.iter_mut().enumerate().filter_map(|(at, line)| Some((line, targets.get(&at)?)))
+    {
+        line.target = target.clone();
     }
     let errors = |inventory: &Inventory| {
         inventory.problems().filter(|problem| problem.severity == Severity::Error).count()
     };
-    let before: Vec<&Arc<Located>> = ground.inventory.objects().collect();
-    let (known, new) = (dangling(&before, &rollback.app), dangling(&objects, &rollback.app));
-    let sound = now.lines == wanted && new.is_subset(&known) && errors(&after) <= errors(&ground.inventory);
-    sound.then_some(())
+    now.lines == wanted
+        && dangling(&after, app).is_subset(&dangling(&ground.inventory, app))
+        && errors(&after) <= errors(&ground.inventory)
 }

@@ -58,7 +58,7 @@ impl Pull {
             "active" => Ok(State::Open),
             "completed" => Ok(State::Merged),
             "abandoned" => Ok(State::Closed),
-            other => Err(asked.unexpected(&format!("it is in a state that is not known: {other}"))),
+            other => Err(asked.unknown_state(other)),
         }
     }
 }

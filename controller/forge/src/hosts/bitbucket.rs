@@ -86,7 +86,7 @@ impl Pull {
             "OPEN" => Ok(State::Open),
             "MERGED" => Ok(State::Merged),
             "DECLINED" | "SUPERSEDED" => Ok(State::Closed),
-            other => Err(asked.unexpected(&format!("it is in a state that is not known: {other}"))),
+            other => Err(asked.unknown_state(other)),
         }
     }
 

@@ -50,7 +50,7 @@ impl MergeRequest {
             "opened" | "locked" => Ok(State::Open),
             "merged" => Ok(State::Merged),
             "closed" => Ok(State::Closed),
-            other => Err(asked.unexpected(&format!("it is in a state that is not known: {other}"))),
+            other => Err(asked.unknown_state(other)),
         }
     }
 

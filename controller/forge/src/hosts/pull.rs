@@ -42,7 +42,7 @@ impl Pull {
             _ if self.merged_at.is_some() => Ok(State::Merged),
             "open" => Ok(State::Open),
             "closed" => Ok(State::Closed),
-            other => Err(asked.unexpected(&format!("it is in a state that is not known: {other}"))),
+            other => Err(asked.unknown_state(other)),
         }
     }
 
